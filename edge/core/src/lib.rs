@@ -1,0 +1,21 @@
+//! ChatCall's edge core: objects, protocols and HTTP handlers.
+//!
+//! Events go in, effects come out. There is no clock, socket, thread, randomness or database in here, and no branch
+//! about the host: the same code runs in a Durable Object, in the wasmtime host and in the simulator.
+
+pub mod auth;
+pub mod dialect;
+pub mod engineio;
+pub mod error;
+pub mod gateway;
+pub mod http;
+pub mod limits;
+pub mod object;
+pub mod objects;
+pub mod platform;
+pub mod room;
+pub mod settings;
+pub mod shard;
+pub mod socketio;
+pub mod sql;
+pub mod user;

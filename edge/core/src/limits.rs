@@ -1,0 +1,114 @@
+//! Every bound of `guarantees.md` 3.2 and 3.3 and of contract section 9, the unit in the name.
+
+/// A frame before the socket is authenticated.
+pub const FRAME_BEFORE_AUTH_BYTES: usize = 4 * 1024;
+/// A frame, a polling body and `maxPayload`.
+pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
+/// Body of a JSON request.
+pub const HTTP_BODY_BYTES: usize = 256 * 1024;
+/// Request line and headers together.
+pub const HTTP_HEAD_BYTES: usize = 16 * 1024;
+/// Headers of a request.
+pub const HTTP_HEADERS: usize = 100;
+/// Packets in one polling body.
+pub const POLLING_PACKETS: usize = 64;
+/// What a polling session may have waiting.
+pub const POLLING_BUFFER_BYTES: usize = 256 * 1024;
+/// How long a polling GET is held.
+pub const POLL_HOLD_MS: u64 = 25_000;
+/// From the open packet to an authenticated namespace.
+pub const AUTH_TIMEOUT_MS: u64 = 5_000;
+/// Sockets of one address that are not authenticated yet, per gateway.
+pub const UNAUTHENTICATED_PER_ADDRESS: usize = 20;
+/// Binary attachments of one packet.
+pub const BINARY_ATTACHMENTS: usize = 10;
+/// Nesting of JSON on the wire.
+pub const JSON_DEPTH: usize = 32;
+/// Name of a socket event.
+pub const EVENT_NAME_BYTES: usize = 128;
+/// Largest ack id: 2^53 - 1.
+pub const MAX_ACK_ID: u64 = (1 << 53) - 1;
+/// What a socket may have waiting before it is closed as a slow consumer (O2).
+pub const SOCKET_QUEUE_BYTES: usize = 256 * 1024;
+/// Frames a socket may have waiting.
+pub const SOCKET_QUEUE_FRAMES: usize = 1_000;
+/// Below this the host answers `Drain`.
+pub const DRAINED_BYTES: usize = 64 * 1024;
+/// What a socket keeps over hibernation.
+pub const ATTACHMENT_BYTES: usize = 16_384;
+/// Conversations named by one `sync:resume`.
+pub const RESUME_CONVERSATIONS: usize = 500;
+/// Events replayed per conversation and request.
+pub const RESUME_EVENTS_PER_CONVERSATION: usize = 500;
+/// Events replayed per request.
+pub const RESUME_EVENTS: usize = 2_000;
+/// Events a Gateway pulls from a Room at once.
+pub const PULL_PAGE: usize = 100;
+/// Members of a conversation.
+pub const CONVERSATION_MEMBERS: usize = 1_000;
+/// Members up to which marks of a conversation are listed in `sync:resume` acks.
+pub const MARKS_MEMBERS: usize = 100;
+/// Members up to which a conversation makes people see each other's presence.
+pub const PRESENCE_MEMBERS: usize = 500;
+/// Sockets a gateway accepts.
+pub const GATEWAY_SOCKETS: usize = 5_000;
+/// Connects a gateway accepts.
+pub const GATEWAY_CONNECTS_PER_SECOND: u32 = 200;
+/// Upgrade candidate without `5`.
+pub const UPGRADE_TIMEOUT_MS: u64 = 10_000;
+/// A call to another object without reply.
+pub const CALL_TIMEOUT_MS: u64 = 8_000;
+/// Registration of a gateway at a User without renewal.
+pub const LEASE_MS: u64 = 60_000;
+/// How often a gateway renews and sweeps.
+pub const SWEEP_MS: u64 = 20_000;
+/// A user whose last socket was lost without close stays online for this time (P1).
+pub const RECONNECT_GRACE_MS: u64 = 10_000;
+/// A user whose last socket closed cleanly is offline after this time (P1).
+pub const CLEAN_CLOSE_MS: u64 = 1_500;
+/// Watermarks are stored and told at most this often per conversation.
+pub const MARKS_COALESCE_MS: u64 = 3_000;
+/// Presence changes are told at most this often per watcher.
+pub const PRESENCE_COALESCE_MS: u64 = 1_000;
+/// Keys of repeated sends are kept at least this long (M2).
+pub const DEDUPE_MS: u64 = 7 * 24 * 3_600_000;
+/// Keys of repeated sends that a Room keeps in memory.
+pub const DEDUPE_KEYS: usize = 10_000;
+/// Messages per minute of one user (V-27).
+pub const MESSAGES_PER_MINUTE: u32 = 100;
+/// Sends per second that a conversation admits.
+pub const ROOM_SENDS_PER_SECOND: u32 = 150;
+/// Joins per minute of one user.
+pub const JOINS_PER_MINUTE: u32 = 60;
+/// One typing event per conversation and socket in this time.
+pub const TYPING_EVERY_MS: u64 = 3_000;
+/// A room without traffic is dropped from memory after this time.
+pub const IDLE_MS: u64 = 60_000;
+/// `auth:expiring` comes this long before `exp`; the socket is closed this long after it.
+pub const EXPIRY_NOTICE_MS: u64 = 60_000;
+/// Skew of clocks that tokens allow.
+pub const TOKEN_LEEWAY_MS: u64 = 60_000;
+/// Shortest password, in characters.
+pub const PASSWORD_MIN_CHARS: usize = 8;
+/// Longest password, in bytes of UTF-8.
+pub const PASSWORD_MAX_BYTES: usize = 72;
+/// Longest user name, in characters.
+pub const USERNAME_CHARS: usize = 50;
+/// Longest e-mail address, in bytes.
+pub const EMAIL_BYTES: usize = 255;
+/// Longest conversation name, in characters.
+pub const GROUP_NAME_CHARS: usize = 100;
+/// Longest `clientId`, in bytes of printable ASCII.
+pub const CLIENT_ID_BYTES: usize = 64;
+/// Longest `metadata` of a message, in bytes of JSON.
+pub const METADATA_BYTES: usize = 8 * 1024;
+/// Ids in one `chat:markRead`.
+pub const MARK_READ_IDS: usize = 500;
+/// Page of history.
+pub const PAGE_DEFAULT: u64 = 50;
+/// Longest page of history.
+pub const PAGE_MAX: u64 = 200;
+/// Longest conversation list.
+pub const CONVERSATIONS_MAX: u64 = 500;
+/// A repeated refresh by the same client gets the same successor within this time (S2).
+pub const REFRESH_REPEAT_MS: u64 = 10_000;

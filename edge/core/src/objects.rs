@@ -1,0 +1,333 @@
+//! The objects' names, and the messages between them: used by caller and callee alike.
+//!
+//! Messages travel as JSON, so that versions N and N-1 understand each other: fields may be added with a default,
+//! never renamed. Delivery is best effort and may repeat or reorder, therefore every message is idempotent.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use wire::{Conversation, ConversationType, Member, MessageId, MessageKind, RoomId, SessionId, Timestamp, UserId};
+
+use crate::error::Failure;
+use crate::object::{Kind, ObjectId};
+
+/// The gateway number `n`.
+#[must_use]
+pub fn gateway(n: u32) -> ObjectId {
+    ObjectId::new(Kind::Gateway, format!("gw-{n}"))
+}
+
+/// The Room of a conversation.
+#[must_use]
+pub fn room(id: RoomId) -> ObjectId {
+    ObjectId::new(Kind::Room, id.to_string())
+}
+
+/// The User object of a person.
+#[must_use]
+pub fn user(id: UserId) -> ObjectId {
+    ObjectId::new(Kind::User, id.to_string())
+}
+
+/// The gateway whose socket has this Engine.IO `sid`: the part before the dot names it (`gw-3` for `3.…`).
+#[must_use]
+pub fn gateway_of_sid(sid: &str) -> Option<ObjectId> {
+    let (index, rest) = sid.split_once('.')?;
+    if rest.is_empty() || index.is_empty() || index.len() > 5 || !index.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(ObjectId::new(Kind::Gateway, format!("gw-{index}")))
+}
+
+/// Where sockets of a user are: a gateway in one of its lives.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Location {
+    /// Name of the gateway, `gw-<n>`.
+    pub gateway: String,
+    /// Its epoch when it registered.
+    pub epoch: u64,
+}
+
+/// Who does something: the token's subject, never a field of the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    pub id: UserId,
+    pub username: String,
+}
+
+/// A profile as the Room keeps it for rendering rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    pub id: UserId,
+    pub username: String,
+    pub display_name: String,
+    pub avatar_url: Option<String>,
+    #[serde(default)]
+    pub status: String,
+}
+
+/// What a person sends (E-004, G-22), already checked by the caller with [`crate::room::check_content`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewMessage {
+    pub content: String,
+    pub kind: MessageKind,
+    #[serde(default)]
+    pub client_id: Option<String>,
+    #[serde(default)]
+    pub reply_to: Option<MessageId>,
+    #[serde(default)]
+    pub metadata: Option<Value>,
+}
+
+/// A durable event of a conversation. Replay renders the current row of a message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum RoomEvent {
+    /// E-005.
+    Message { message: wire::Message },
+}
+
+/// A durable event with its number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Numbered {
+    pub seq: u64,
+    #[serde(flatten)]
+    pub event: RoomEvent,
+}
+
+/// An event that takes no number and is never replayed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum LiveEvent {
+    /// E-006, E-007: to sockets that opened the conversation, not to the one who types.
+    Typing { user: UserId, username: String, on: bool },
+    /// E-009: to every socket of every member, the reader's included.
+    Read { user: UserId, ids: Vec<MessageId>, up_to: u64 },
+    /// E-034: to every socket of every member.
+    Receipts { user: UserId, delivered_seq: u64, read_seq: u64 },
+}
+
+/// Watermarks of a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks {
+    pub user: UserId,
+    pub delivered_seq: u64,
+    pub read_seq: u64,
+}
+
+/// Where a page of history begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryCursor {
+    /// The newest page.
+    Newest,
+    /// Messages below this seq.
+    BeforeSeq(u64),
+    /// Messages above this seq, oldest first from there.
+    AfterSeq(u64),
+    /// Messages older than this one.
+    BeforeMessage(MessageId),
+    /// Messages created before this time.
+    BeforeTime(Timestamp),
+    /// A page with this message in its middle.
+    Around(MessageId),
+}
+
+/// How far a person has read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadUpTo {
+    Seq(u64),
+    /// The newest of these; one id of another conversation refuses the whole request.
+    Ids(Vec<MessageId>),
+}
+
+/// What one object (or handler) says to another. Replies stand beside their request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "m", rename_all = "snake_case")]
+pub enum Message {
+    // ---- replies that many requests share
+    /// Done; nothing to say.
+    Done,
+    /// Refused; the failure goes to the client as it is.
+    Refused { failure: Failure },
+
+    // ---- Gateway -> User
+    /// A socket of the user was authenticated here. `sockets` counts this user's sockets at this gateway now.
+    /// Reply: [`Message::SocketAccepted`] or [`Message::Refused`] (session revoked, account disabled).
+    SocketUp { at: Location, session: SessionId, version: u64, sockets: u32 },
+    SocketAccepted {
+        /// Whom this user may see (C-19), for the gateway's watches.
+        sees: Vec<UserId>,
+    },
+    /// A socket is gone. `clean`: by close frame, `41` or our own close.
+    SocketDown { at: Location, sockets: u32, clean: bool },
+    /// The lease of [`crate::limits::LEASE_MS`] again; from the sweep. Reply: [`Message::Done`].
+    Renew { at: Location, sockets: u32 },
+    /// Tell me this user's presence now and with each change. Reply: [`Message::Presence`].
+    Watch { at: Location },
+    Unwatch { at: Location },
+
+    // ---- User -> Gateway
+    /// Do you still hold sockets of this user? Reply: [`Message::Present`].
+    Verify { user: UserId },
+    Present { epoch: u64, sockets: u32 },
+    /// `version` rises with each change of one life of the User; `epoch` is that life.
+    Presence { user: UserId, epoch: u64, version: u64, online: bool },
+    /// Whom the user may see has changed.
+    Sees { user: UserId, sees: Vec<UserId> },
+    /// Close these sessions' sockets (`None`: all of the user), `auth:revoked` first. Reply: [`Message::Done`].
+    CloseSessions { user: UserId, sessions: Option<Vec<SessionId>>, reason: String },
+
+    // ---- Room -> User
+    /// Where are your sockets? Keep me told until [`Message::Forget`]. Reply: [`Message::Moved`].
+    Locate { room: RoomId },
+    Forget { room: RoomId },
+    /// Membership changed: whom the user may see may have changed. Reply: [`Message::Done`].
+    MembershipChanged { room: RoomId },
+    // ---- User -> Room
+    /// `version` rises with each change of one life (`epoch`) of the User.
+    Moved { user: UserId, epoch: u64, version: u64, gateways: Vec<Location> },
+    /// In a direct conversation: `by` blocked the other person, or no longer. Reply: [`Message::Done`].
+    Blocked { by: UserId, on: bool },
+
+    // ---- Http -> User
+    /// Sessions are over (`None`: all; then tokens with a version below `version` too). Reply: [`Message::Done`] after
+    /// it is durable.
+    Revoke { sessions: Option<Vec<SessionId>>, version: Option<u64>, reason: String },
+    /// asks `other` (known to exist). Reply: [`Message::ContactIs`].
+    ContactRequest { me: Actor, other: UserId },
+    /// Reply: [`Message::ContactIs`] or [`Message::Refused`].
+    ContactAnswer { me: Actor, other: UserId, answer: ContactAnswer },
+    ContactIs { status: ContactStatus, fresh: bool },
+    // ---- User -> User, by outbox
+    /// The state of my side of the pair after a change of mine, `version` rising per pair and side.
+    ContactChanged { from: UserId, change: ContactChange, version: u64 },
+
+    // ---- Gateway or Http -> Room
+    /// E-002. Reply: [`Message::Joined`].
+    Join { user: UserId },
+    Joined { seq: u64, read_seq: u64, members: Vec<Member>, generation: u64 },
+    /// E-004, G-22. `admitted`: the caller's own rate check has passed. Reply: [`Message::Sent`].
+    Send { from: Actor, message: NewMessage },
+    Sent {
+        message: wire::Message,
+        /// The same `clientId` was sent before: this is the first answer.
+        repeated: bool,
+    },
+    /// E-006, E-007.
+    Typing { from: Actor, on: bool },
+    /// E-008, G-10. Reply: [`Message::Marked`].
+    MarkRead { user: UserId, up_to: ReadUpTo },
+    Marked { read_seq: u64 },
+    /// E-033 and every other sign of delivery.
+    MarkDelivered { user: UserId, up_to: u64 },
+    /// Events above `after`, at most `limit`. Reply: [`Message::Page`].
+    Pull {
+        user: UserId,
+        after: u64,
+        limit: u32,
+        /// The generation the client holds, when it knows it.
+        generation: Option<u64>,
+        /// Also answer the members' marks (conversations of at most [`crate::limits::MARKS_MEMBERS`]).
+        marks: bool,
+    },
+    Page {
+        events: Vec<Numbered>,
+        /// Head when this was answered: the page is the last one when it reaches it.
+        head: u64,
+        generation: u64,
+        read_seq: u64,
+        marks: Vec<Marks>,
+        /// Cursor above the head or of another generation: nothing was replayed (E-047).
+        reset: Option<String>,
+    },
+    /// Reply: [`Message::HistoryPage`].
+    History { user: UserId, cursor: HistoryCursor, limit: u32 },
+    HistoryPage {
+        /// Oldest first.
+        messages: Vec<wire::Message>,
+        /// `before` cursor of the next older page, while there is one.
+        next_before: Option<MessageId>,
+    },
+    /// R-11, idempotent by the room's id. Reply: [`Message::View`].
+    Create { kind: ConversationType, name: Option<String>, by: UserId, members: Vec<Profile> },
+    /// G-21. Reply: [`Message::View`].
+    Describe { user: UserId },
+    View { conversation: Conversation },
+
+    // ---- Room -> Gateway
+    /// Events for the sockets of `users` here. Reply: [`Message::Accepted`].
+    Deliver {
+        room: RoomId,
+        /// Epoch of the gateway as the Room knows it; another one answers `stale`.
+        epoch: u64,
+        /// Version of the audience at this gateway.
+        audience: u64,
+        /// The audience, when the gateway may not know this version yet.
+        users: Option<Vec<UserId>>,
+        /// The Room's head: who holds less pulls.
+        head: u64,
+        durable: Vec<Numbered>,
+        live: Vec<LiveEvent>,
+    },
+    Accepted {
+        /// This gateway is in another life: locate again.
+        stale: bool,
+        /// The audience version is not known: repeat with `users`.
+        unknown_audience: bool,
+    },
+
+    /// A message of a newer version; ignored, and answered [`Message::Done`].
+    #[serde(other)]
+    Unknown,
+}
+
+///
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContactAnswer {
+    Accepted,
+    Declined,
+    Blocked,
+}
+
+/// How one person stands to another, seen from one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContactStatus {
+    None,
+    /// I asked.
+    Out,
+    /// I was asked.
+    In,
+    Accepted,
+    /// I blocked.
+    Blocked,
+}
+
+/// What the other side of a pair did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContactChange {
+    Asked,
+    Accepted,
+    /// Declined, removed or cancelled.
+    Gone,
+    Blocked,
+    Unblocked,
+}
+
+
+impl Message {
+    /// JSON for the way between objects.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The inverse; [`Message::Unknown`] for what this version does not understand.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes).unwrap_or(Self::Unknown)
+    }
+}

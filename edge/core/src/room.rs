@@ -1,0 +1,33 @@
+//! Room object.
+
+use std::rc::Rc;
+
+use wire::Timestamp;
+
+use crate::object::{Input, Object, Output};
+use crate::settings::Settings;
+
+/// Stub, replaced by the real state machine.
+#[derive(Debug)]
+pub struct Room {}
+
+impl Room {
+    /// Before its `Started`.
+    #[must_use]
+    pub fn new(_name: wire::RoomId, _settings: Rc<Settings>) -> Self {
+        Self {}
+    }
+}
+
+impl Object for Room {
+    fn handle(&mut self, _input: Input, _now: Timestamp) {}
+    fn poll_output(&mut self) -> Option<Output> {
+        None
+    }
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        None
+    }
+    fn is_idle(&self, _now: Timestamp) -> bool {
+        false
+    }
+}
