@@ -14,6 +14,7 @@ pub mod limits;
 pub mod object;
 pub mod objects;
 pub mod platform;
+pub mod rate;
 pub mod room;
 pub mod settings;
 pub mod shard;
