@@ -114,3 +114,5 @@ pub const CONVERSATIONS_MAX: u64 = 500;
 pub const REFRESH_REPEAT_MS: u64 = 10_000;
 /// A signed request between our own parts is refused when it is older than this.
 pub const INTERNAL_REQUEST_MS: u64 = 30_000;
+/// Longest access token that is looked at.
+pub const ACCESS_TOKEN_BYTES: usize = 4 * 1024;
