@@ -4,6 +4,7 @@
 //! about the host: the same code runs in a Durable Object, in the wasmtime host and in the simulator.
 
 pub mod auth;
+pub mod content;
 pub mod dialect;
 pub mod effects;
 pub mod engineio;
