@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod content;
 pub mod dialect;
+pub mod effects;
 pub mod engineio;
 pub mod error;
 pub mod gateway;
@@ -14,6 +15,7 @@ pub mod limits;
 pub mod object;
 pub mod objects;
 pub mod platform;
+pub mod rate;
 pub mod room;
 pub mod settings;
 pub mod shard;
