@@ -338,3 +338,6 @@ impl Ready {
         self.reads.is_empty() && self.blocked.is_none() && self.marks.is_clean()
     }
 }
+
+#[cfg(test)]
+mod tests;

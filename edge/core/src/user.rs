@@ -210,3 +210,6 @@ impl Ready {
 fn session_over() -> Failure {
     Failure::new(ErrorCode::Unauthorized)
 }
+
+#[cfg(test)]
+mod tests;
