@@ -1,1 +1,3 @@
+//! Tokens, passwords and signatures. Pure: time and entropy are arguments.
 
+pub mod internal;

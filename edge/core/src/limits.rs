@@ -112,3 +112,5 @@ pub const PAGE_MAX: u64 = 200;
 pub const CONVERSATIONS_MAX: u64 = 500;
 /// A repeated refresh by the same client gets the same successor within this time (S2).
 pub const REFRESH_REPEAT_MS: u64 = 10_000;
+/// A signed request between our own parts is refused when it is older than this.
+pub const INTERNAL_REQUEST_MS: u64 = 30_000;
