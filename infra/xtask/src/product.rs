@@ -51,6 +51,8 @@ fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
     if let Some(folder) = to.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     }
+    // Cargo may have linked this name to a file of its own: a new file, not new contents.
+    let _ = std::fs::remove_file(to);
     std::fs::write(to, new).with_context(|| format!("writing {}", to.display()))
 }
 
