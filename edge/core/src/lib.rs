@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod dialect;
+pub mod effects;
 pub mod engineio;
 pub mod error;
 pub mod gateway;
@@ -13,6 +14,7 @@ pub mod limits;
 pub mod object;
 pub mod objects;
 pub mod platform;
+pub mod rate;
 pub mod room;
 pub mod settings;
 pub mod shard;

@@ -16,6 +16,14 @@ pub const POLLING_PACKETS: usize = 64;
 pub const POLLING_BUFFER_BYTES: usize = 256 * 1024;
 /// How long a polling GET is held.
 pub const POLL_HOLD_MS: u64 = 25_000;
+/// A room that does not exist, or has nothing to do, is dropped from memory after this time.
+pub const ABSENT_IDLE_MS: u64 = 5_000;
+/// A Room asks again where its members are.
+pub const LOCATE_EVERY_MS: u64 = 30_000;
+/// Events wait at most this long for the whereabouts of members right after a Room was loaded.
+pub const LOCATE_HOLD_MS: u64 = 1_000;
+/// A batch that a gateway did not take is followed by another try after this time.
+pub const DELIVER_RETRY_MS: u64 = 1_000;
 /// From the open packet to an authenticated namespace.
 pub const AUTH_TIMEOUT_MS: u64 = 5_000;
 /// Sockets of one address that are not authenticated yet, per gateway.
