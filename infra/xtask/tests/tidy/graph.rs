@@ -102,19 +102,19 @@ fn graphs() -> Vec<Graph> {
 
 #[test]
 fn our_crates_use_only_what_they_may() {
-    let mut wrong = Vec::new();
+    let mut wrong = BTreeSet::new();
     for graph in graphs() {
         let ours: BTreeSet<&str> = graph.members.iter().map(|(id, _, _)| id.as_str()).collect();
         for (id, name, manifest) in &graph.members {
             let in_tests = manifest.replace('\\', "/").contains("/tests/");
             let allowed = USES.iter().find(|(crate_name, _)| crate_name == name).map(|(_, allowed)| *allowed);
             if allowed.is_none() && !in_tests {
-                wrong.push(format!("{name}: say in USES which of our crates it may use"));
+                wrong.insert(format!("{name}: say in USES which of our crates it may use"));
             }
             for used in graph.uses.get(id).into_iter().flatten().filter(|used| ours.contains(used.as_str())) {
                 let used = graph.name(used);
                 if allowed.is_some_and(|allowed| !allowed.contains(&used)) {
-                    wrong.push(format!("{name} uses {used}"));
+                    wrong.insert(format!("{name} uses {used}"));
                 }
             }
         }
@@ -124,21 +124,19 @@ fn our_crates_use_only_what_they_may() {
 
 #[test]
 fn pure_crates_reach_no_socket_runtime_clock_or_randomness() {
-    let mut wrong = Vec::new();
+    let mut wrong = BTreeSet::new();
     for graph in graphs() {
         for (id, _, _) in graph.members.iter().filter(|(_, name, _)| PURE.contains(&name.as_str())) {
             let impure = |id: &String| IMPURE.contains(&graph.name(id));
             wrong.extend(graph.reach(id).into_iter().filter(|(id, _)| impure(id)).map(|(_, path)| path));
         }
     }
-    wrong.sort();
-    wrong.dedup();
     none("pure crates that reach something impure", &wrong);
 }
 
 #[test]
 fn no_second_sqlite_is_linked() {
-    let mut wrong = Vec::new();
+    let mut wrong = BTreeSet::new();
     for graph in graphs() {
         for (id, _, _) in &graph.members {
             let second = |id: &String| OTHER_SQLITES.contains(&graph.name(id));

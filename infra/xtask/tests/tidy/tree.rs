@@ -63,6 +63,7 @@ pub(crate) fn files() -> Vec<File> {
 }
 
 /// Fails with one line per finding.
-pub(crate) fn none(what: &str, findings: &[String]) {
+pub(crate) fn none<'a>(what: &str, findings: impl IntoIterator<Item = &'a String>) {
+    let findings: Vec<&str> = findings.into_iter().map(String::as_str).collect();
     assert!(findings.is_empty(), "{what}:\n  {}\n", findings.join("\n  "));
 }
