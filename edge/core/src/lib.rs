@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod dialect;
+pub mod effects;
 pub mod engineio;
 pub mod error;
 pub mod gateway;
