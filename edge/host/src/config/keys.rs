@@ -1,0 +1,66 @@
+//! Keys from the environment: what is accepted, and what is too weak to start with.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+/// DER of a PKCS#8 Ed25519 key up to its 32-byte seed.
+const PKCS8_ED25519: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+/// The Ed25519 seed in `JWT_PRIVATE_KEY`: PEM of PKCS#8, or 32 bytes in base64url. `None` for anything else.
+pub(super) fn ed25519_seed(text: &str) -> Option<String> {
+    let seed = if text.contains("-----BEGIN") {
+        // Environment files often carry the line breaks as `\n`.
+        let text = text.replace("\\n", "\n");
+        let body: String = text.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
+        let der = STANDARD.decode(body).ok()?;
+        der.strip_prefix(&PKCS8_ED25519)?.get(..32)?.to_vec()
+    } else {
+        URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()?
+    };
+    (seed.len() == 32).then(|| URL_SAFE_NO_PAD.encode(seed))
+}
+
+/// Refuses secrets that can be guessed (N13).
+pub(super) fn check_secret(secret: &str) -> Result<(), &'static str> {
+    let lower = secret.to_ascii_lowercase();
+    let distinct = secret.bytes().collect::<std::collections::BTreeSet<u8>>().len();
+    let documented = ["secret", "change", "example", "your-", "your_", "password", "default", "chatcall", "12345678"];
+    if secret.is_empty() {
+        Err("it is empty")
+    } else if secret.len() < 32 {
+        Err("it is shorter than 32 bytes")
+    } else if distinct < 10 {
+        Err("it has too few different characters")
+    } else if documented.iter().any(|word| lower.contains(word)) {
+        Err("it looks like one from documentation")
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weak_secrets_are_refused() {
+        for weak in ["", "short", &"a".repeat(64), &"abcd".repeat(16), "your-secret-key-change-this-in-production-0123"] {
+            assert!(check_secret(weak).is_err(), "{weak}");
+        }
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).unwrap();
+        assert_eq!(check_secret(&URL_SAFE_NO_PAD.encode(bytes)), Ok(()));
+    }
+
+    #[test]
+    fn seeds_are_read_from_pem_and_base64url() {
+        let seed = [7; 32];
+        let der = [PKCS8_ED25519.as_slice(), seed.as_slice()].concat();
+        let pem = format!("-----BEGIN PRIVATE KEY-----\\n{}\\n-----END PRIVATE KEY-----\\n", STANDARD.encode(der));
+        let wanted = Some(URL_SAFE_NO_PAD.encode(seed));
+        assert_eq!(ed25519_seed(&pem), wanted);
+        assert_eq!(ed25519_seed(&URL_SAFE_NO_PAD.encode(seed)), wanted);
+        assert_eq!(ed25519_seed("AAAA"), None);
+        assert_eq!(ed25519_seed("not base64!"), None);
+    }
+}
