@@ -5,7 +5,6 @@
 mod address;
 mod handlers;
 mod polling;
-mod seams;
 pub mod socket;
 mod websocket;
 
@@ -17,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use edge_core::error::{Failure, Shape};
+use edge_core::http::cors::origin_allowed;
 use edge_core::limits;
 use edge_core::object::RequestHead;
 use edge_core::settings::Settings;
@@ -85,7 +85,7 @@ pub async fn serve(listener: TcpListener, frontend: Arc<Frontend>, mut stop: wat
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -98,6 +98,12 @@ pub async fn serve(listener: TcpListener, frontend: Arc<Frontend>, mut stop: wat
             }
         }
     }
+}
+
+/// Waits until the host stops.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the host.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, frontend: Arc<Frontend>, mut stop: watch::Receiver<bool>) {
@@ -118,7 +124,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, frontend: Arc<Frontend>
     // Errors are the client's: it hung up, or did not speak HTTP and was told so.
     tokio::select! {
         _ = connection.as_mut() => {}
-        _ = stop.wait_for(|stop| *stop) => {
+        () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(LAST_REQUESTS, connection).await;
         }
@@ -164,7 +170,7 @@ impl Frontend {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         // An Origin that is no text is nobody's.
         let origin = request.headers().get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null"));
-        if !seams::origin_allowed(origin, host, &self.settings) {
+        if !origin_allowed(origin, host, &self.settings) {
             return text(StatusCode::FORBIDDEN, "this origin is not allowed");
         }
         match websocket::handshake(request.headers()) {

@@ -76,7 +76,7 @@ impl Guest {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         Edge::add_to_linker::<_, SpinHost>(&mut linker, |ctx| ctx)?;
-        let pre = linker.instantiate_pre(&component).context("the component wants something that this host does not have")?;
+        let pre = linker.instantiate_pre(&component).map_err(anyhow::Error::from).context("the component wants something that this host does not have")?;
         let ticking = engine.weak();
         std::thread::Builder::new().name("ticks".into()).spawn(move || {
             while let Some(engine) = ticking.upgrade() {

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::frontend::{Body, HttpStats, full, text};
+use crate::frontend::{Body, HttpStats, full, stopped, text};
 use crate::objects::Objects;
 use crate::storage::Storage;
 
@@ -148,6 +148,7 @@ fn memory_bytes() -> u64 {
 
 /// Serves until `stop` turns true.
 pub async fn serve(listener: TcpListener, private: Arc<Private>, mut stop: watch::Receiver<bool>) {
+    let stopping = stop.clone();
     let mut second = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
@@ -158,16 +159,16 @@ pub async fn serve(listener: TcpListener, private: Arc<Private>, mut stop: watch
                     let answer = private.answer(&request);
                     async move { Ok::<_, Infallible>(answer) }
                 });
-                let mut stop = stop.clone();
+                let mut stop = stopping.clone();
                 tokio::spawn(async move {
                     tokio::select! {
                         _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service) => {}
-                        _ = stop.wait_for(|stop| *stop) => {}
+                        () = stopped(&mut stop) => {}
                     }
                 });
             }
             _ = second.tick() => private.sample(),
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
         }
     }
 }

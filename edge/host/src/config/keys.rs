@@ -1,4 +1,4 @@
-//! Keys from the environment: what is accepted, and what is too weak to start with.
+//! The private key from the environment, in its two spellings.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -20,37 +20,9 @@ pub(super) fn ed25519_seed(text: &str) -> Option<String> {
     (seed.len() == 32).then(|| URL_SAFE_NO_PAD.encode(seed))
 }
 
-/// Refuses secrets that can be guessed (N13).
-pub(super) fn check_secret(secret: &str) -> Result<(), &'static str> {
-    let lower = secret.to_ascii_lowercase();
-    let distinct = secret.bytes().collect::<std::collections::BTreeSet<u8>>().len();
-    let documented = ["secret", "change", "example", "your-", "your_", "password", "default", "chatcall", "12345678"];
-    if secret.is_empty() {
-        Err("it is empty")
-    } else if secret.len() < 32 {
-        Err("it is shorter than 32 bytes")
-    } else if distinct < 10 {
-        Err("it has too few different characters")
-    } else if documented.iter().any(|word| lower.contains(word)) {
-        Err("it looks like one from documentation")
-    } else {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn weak_secrets_are_refused() {
-        for weak in ["", "short", &"a".repeat(64), &"abcd".repeat(16), "your-secret-key-change-this-in-production-0123"] {
-            assert!(check_secret(weak).is_err(), "{weak}");
-        }
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).unwrap();
-        assert_eq!(check_secret(&URL_SAFE_NO_PAD.encode(bytes)), Ok(()));
-    }
 
     #[test]
     fn seeds_are_read_from_pem_and_base64url() {

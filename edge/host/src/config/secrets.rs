@@ -7,10 +7,11 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use edge_core::auth::check_secret;
 use edge_core::settings::{Settings, SigningKey};
 use serde::{Deserialize, Serialize};
 
-use super::keys::{check_secret, ed25519_seed};
+use super::keys::ed25519_seed;
 use super::{Environment, Wrong, wrong};
 
 #[derive(Serialize, Deserialize)]

@@ -23,7 +23,7 @@ use wasmtime_wasi_http::handler::{ExpirationError, HandlerState, Instance, Proxy
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wire::ErrorCode;
 
-use super::{Body, BodyError, Frontend, read_body, seams, text};
+use super::{Body, BodyError, Frontend, read_body, text};
 use crate::guest::{Ctx, Guest, Services, TICK};
 
 /// Only the host may set these.
@@ -111,7 +111,7 @@ impl Handlers {
 
     pub(super) async fn answer(&self, frontend: &Frontend, request: Request<Incoming>, address: &str) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        let hashes = seams::hashes_password(request.method().as_str(), &path);
+        let hashes = edge_core::http::hashes_password(request.method().as_str(), &path);
         let request = match self.prepare(frontend, request, &path, address).await {
             Ok(request) => request,
             Err(refusal) => return *refusal,

@@ -23,7 +23,7 @@ pub(super) fn component(engine: &Engine, bytes: &[u8], cache: &Path) -> anyhow::
     if let Some(component) = file.as_deref().and_then(|file| read(engine, file)) {
         return Ok(component);
     }
-    let component = Component::from_binary(engine, bytes).context("the component cannot be compiled")?;
+    let component = Component::from_binary(engine, bytes).map_err(anyhow::Error::from).context("the component cannot be compiled")?;
     if let Some(file) = file
         && let Err(error) = write(&component, &file, cache)
     {
