@@ -254,6 +254,9 @@ impl Gateway {
             conn.session.close(CloseCode::AuthTimeout, Reason::Server, &mut self.fx);
         }
         self.expiry_due(id, now);
+        if self.conns.get(id).is_some_and(|conn| conn.session.closed().is_some()) {
+            return self.settle(id, now);
+        }
         self.retry_pulls(id, now);
         let after = self.settings.attach_after_ms;
         if self.conns.entry(id).is_some_and(|entry| entry.save_wanted && now.since(entry.touched) >= after) {
