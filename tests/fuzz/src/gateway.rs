@@ -243,7 +243,7 @@ impl World {
             40..46 => self.poll(),
             46..54 => self.post(),
             54..72 => self.reply(),
-            72..84 => self.from_object(),
+            72..84 => self.object_says(),
             84..88 => self.drain(),
             88..90 => self.lose_socket(),
             90..91 => self.abort(),
@@ -373,7 +373,7 @@ impl World {
         Message::Page { events, head, generation: 1, read_seq: 0, marks: vec![], reset }
     }
 
-    fn from_object(&mut self) {
+    fn object_says(&mut self) {
         let n = self.random.below(ROOMS);
         let who = self.random.below(USERS);
         let call = CallKey(self.random.below(2) as u64);
