@@ -5,6 +5,7 @@ use wire::ErrorCode;
 
 use super::Call;
 use super::reply::Reply;
+use crate::dialect::chatcall;
 use crate::error::Failure;
 use crate::platform::{Platform, StoreError};
 use crate::sql::people;
@@ -27,7 +28,7 @@ pub(super) fn info<P: Platform>(call: &Call<'_, P>) -> Reply {
     let body = json!({
         "name": "ChatCall",
         "version": env!("CARGO_PKG_VERSION"),
-        "dialects": ["chatcall"],
+        "dialects": [chatcall::DIALECT.name],
         "features": ["groups"],
         "socketUrl": call.platform.settings().socket_url,
     });
