@@ -6,6 +6,8 @@ mod reads;
 mod sends;
 mod truth;
 
+pub use sends::is_final;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -41,6 +41,17 @@
 //! durable events that are no messages, put the event's name into `content` and any stable id into `id`.
 
 #![allow(clippy::missing_errors_doc)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod check;
+mod client;
 pub mod history;
+mod host;
+mod net;
+mod packet;
+pub mod queue;
+pub mod rng;
+pub mod run;
+pub mod scenario;
+pub mod store;
+pub mod world;

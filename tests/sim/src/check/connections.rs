@@ -6,7 +6,7 @@
 //! the run: cursor + 1, cursor + 2, ... The run begins at the last `cursor + 1`, and not later than the first event
 //! behind the ack.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Log, Report, Rule};
 use crate::history::{Id, What};
@@ -38,11 +38,14 @@ impl Segment {
     }
 }
 
+/// Answer to a resume: its place in the log, and the heads.
+type HeadsAck<'a> = Option<(usize, &'a BTreeMap<Id, u64>)>;
+
 struct Connection<'a> {
     device: &'a Id,
     conversations: BTreeMap<&'a Id, Vec<Segment>>,
     /// A resume with `cursors: {}` concerns conversations that nothing was received of yet.
-    all: Vec<(u64, Option<(usize, &'a BTreeMap<Id, u64>)>)>,
+    all: Vec<(u64, HeadsAck<'a>)>,
     open: bool,
 }
 
@@ -116,9 +119,7 @@ pub(super) fn check(log: &Log<'_>, report: &mut Report) {
                 }
                 if let Some(segment) = segments.last_mut() {
                     segment.seen.push((at, row.seq));
-                    if let Some(run) = run_of(segment) {
-                        held.run(connection.device, conversation, run);
-                    }
+                    held.receive(connection.device, conversation, row.seq);
                 }
             }
             What::Reset { conn, conversation, head } => {
@@ -154,7 +155,7 @@ pub(super) fn check(log: &Log<'_>, report: &mut Report) {
     }
 }
 
-fn first_segment(all: Option<Option<(usize, &BTreeMap<Id, u64>)>>, conversation: &Id) -> Segment {
+fn first_segment(all: Option<HeadsAck<'_>>, conversation: &Id) -> Segment {
     match all {
         None => Segment::new(From::Live),
         Some(None) => Segment::new(From::Heads),
@@ -163,18 +164,6 @@ fn first_segment(all: Option<Option<(usize, &BTreeMap<Id, u64>)>>, conversation:
             Segment { ack, ..Segment::new(From::Heads) }
         }
     }
-}
-
-/// First and last of what the run has brought so far, when every step of it was right.
-fn run_of(segment: &Segment) -> Option<(u64, u64)> {
-    let first = match segment.from {
-        From::Cursor(cursor) => cursor + 1,
-        From::Live | From::Heads => return None,
-    };
-    let start = segment.seen.iter().rposition(|(_, seq)| *seq == first)?;
-    let run = segment.seen.get(start..)?;
-    let whole = run.iter().zip(first..).all(|((_, seq), wanted)| *seq == wanted);
-    whole.then(|| (first, first + run.len() as u64 - 1))
 }
 
 /// Judges the segments of one conversation on one connection. The answer is the next event it must get, if it is
@@ -282,30 +271,51 @@ fn contiguous(report: &mut Report, who: &str, run: &[(usize, u64)], first: u64) 
 
 /// What each device holds over all its connections, as far as the log shows.
 #[derive(Default)]
-struct Held<'a>(HashMap<(&'a Id, &'a Id), u64>);
+struct Held<'a>(HashMap<(&'a Id, &'a Id), Holding>);
+
+#[derive(Default)]
+struct Holding {
+    /// Everything up to here, once the first cursor or `hold` has said where to begin.
+    through: Option<u64>,
+    above: BTreeSet<u64>,
+}
+
+impl Holding {
+    fn through(&mut self, seq: u64) {
+        let mut through = self.through.map_or(seq, |held| held.max(seq));
+        self.above.retain(|above| *above > through);
+        while self.above.remove(&(through + 1)) {
+            through += 1;
+        }
+        self.through = Some(through);
+    }
+}
 
 impl<'a> Held<'a> {
     fn hold(&mut self, device: &'a Id, conversation: &'a Id, seq: u64) {
-        let held = self.0.entry((device, conversation)).or_default();
-        *held = (*held).max(seq);
+        self.0.entry((device, conversation)).or_default().through(seq);
     }
 
-    /// A run that begins at or below what is held and reaches higher.
-    fn run(&mut self, device: &'a Id, conversation: &'a Id, (first, last): (u64, u64)) {
-        if let Some(held) = self.0.get_mut(&(device, conversation))
-            && first <= *held + 1
-        {
-            *held = (*held).max(last);
+    fn receive(&mut self, device: &'a Id, conversation: &'a Id, seq: u64) {
+        let holding = self.0.entry((device, conversation)).or_default();
+        match holding.through {
+            Some(through) if seq == through + 1 => holding.through(seq),
+            Some(through) if seq <= through => {}
+            _ => {
+                holding.above.insert(seq);
+            }
         }
     }
 
     /// The first cursor of a device is taken as it is; a later one above what it can hold leaves a hole for ever.
     fn present(&mut self, report: &mut Report, at: usize, device: &'a Id, conversation: &'a Id, cursor: u64) {
-        let held = *self.0.entry((device, conversation)).or_insert(cursor);
-        if cursor > held {
-            let detail = format!("{device} {conversation}: cursor {cursor}, but only {held} was received");
+        let holding = self.0.entry((device, conversation)).or_default();
+        if let Some(through) = holding.through
+            && cursor > through
+        {
+            let detail = format!("{device} {conversation}: cursor {cursor}, but only {through} was received");
             report.add(Rule::M5, "cursor_skips_events", at, detail);
-            self.0.insert((device, conversation), cursor);
         }
+        holding.through(holding.through.unwrap_or(cursor).max(cursor));
     }
 }
