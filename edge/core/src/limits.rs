@@ -16,6 +16,14 @@ pub const POLLING_PACKETS: usize = 64;
 pub const POLLING_BUFFER_BYTES: usize = 256 * 1024;
 /// How long a polling GET is held.
 pub const POLL_HOLD_MS: u64 = 25_000;
+/// A room that does not exist, or has nothing to do, is dropped from memory after this time.
+pub const ABSENT_IDLE_MS: u64 = 5_000;
+/// A Room asks again where its members are.
+pub const LOCATE_EVERY_MS: u64 = 30_000;
+/// Events wait at most this long for the whereabouts of members right after a Room was loaded.
+pub const LOCATE_HOLD_MS: u64 = 1_000;
+/// A batch that a gateway did not take is followed by another try after this time.
+pub const DELIVER_RETRY_MS: u64 = 1_000;
 /// From the open packet to an authenticated namespace.
 pub const AUTH_TIMEOUT_MS: u64 = 5_000;
 /// Sockets of one address that are not authenticated yet, per gateway.
@@ -44,6 +52,14 @@ pub const RESUME_EVENTS_PER_CONVERSATION: usize = 500;
 pub const RESUME_EVENTS: usize = 2_000;
 /// Events a Gateway pulls from a Room at once.
 pub const PULL_PAGE: usize = 100;
+/// Pulls that one socket has under way at once.
+pub const PULLS_PER_SOCKET: usize = 4;
+/// Replayed events written before the gateway waits for the socket to drain.
+pub const REPLAY_CHUNK_EVENTS: usize = 100;
+/// A pull that failed outside a resume is tried again this often, then the socket is closed to resume by itself.
+pub const PULL_RETRIES: u32 = 5;
+/// Conversations of which one socket holds a cursor or that it opened.
+pub const SOCKET_CONVERSATIONS: usize = 5_000;
 /// Members of a conversation.
 pub const CONVERSATION_MEMBERS: usize = 1_000;
 /// Members up to which marks of a conversation are listed in `sync:resume` acks.
@@ -56,6 +72,14 @@ pub const GATEWAY_SOCKETS: usize = 5_000;
 pub const GATEWAY_CONNECTS_PER_SECOND: u32 = 200;
 /// Upgrade candidate without `5`.
 pub const UPGRADE_TIMEOUT_MS: u64 = 10_000;
+/// While an upgrade is probed, a held polling GET is ended this often.
+pub const UPGRADE_CHECK_MS: u64 = 100;
+/// Final packets of a closed polling session wait this long for its last GET.
+pub const LINGER_MS: u64 = 30_000;
+/// Closed polling sessions whose final packets a gateway keeps.
+pub const LINGERING_SESSIONS: usize = 256;
+/// Name of a Socket.IO namespace.
+pub const NAMESPACE_BYTES: usize = 128;
 /// A call to another object without reply.
 pub const CALL_TIMEOUT_MS: u64 = 8_000;
 /// Registration of a gateway at a User without renewal.
@@ -82,6 +106,12 @@ pub const ROOM_SENDS_PER_SECOND: u32 = 150;
 pub const JOINS_PER_MINUTE: u32 = 60;
 /// One typing event per conversation and socket in this time.
 pub const TYPING_EVERY_MS: u64 = 3_000;
+/// Failed socket authentications of one address per minute.
+pub const FAILED_AUTH_PER_MINUTE: u32 = 5;
+/// Connects without a valid token of one address per minute.
+pub const ANONYMOUS_CONNECTS_PER_MINUTE: u32 = 20;
+/// Events a socket may send per second, `hb` aside; twice as many at once.
+pub const SOCKET_EVENTS_PER_SECOND: u32 = 50;
 /// A room without traffic is dropped from memory after this time.
 pub const IDLE_MS: u64 = 60_000;
 /// `auth:expiring` comes this long before `exp`; the socket is closed this long after it.
@@ -112,3 +142,7 @@ pub const PAGE_MAX: u64 = 200;
 pub const CONVERSATIONS_MAX: u64 = 500;
 /// A repeated refresh by the same client gets the same successor within this time (S2).
 pub const REFRESH_REPEAT_MS: u64 = 10_000;
+/// A signed request between our own parts is refused when it is older than this.
+pub const INTERNAL_REQUEST_MS: u64 = 30_000;
+/// Longest access token that is looked at.
+pub const ACCESS_TOKEN_BYTES: usize = 4 * 1024;
