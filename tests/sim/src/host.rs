@@ -62,7 +62,12 @@ pub(crate) struct Slot {
     /// Commits of one object end in order.
     last_commit_us: u64,
     last_n: u64,
+    /// Alarms at one instant.
+    storm: (u64, u32),
 }
+
+/// More alarms of one object at one instant are a loop.
+const STORM: u32 = 30;
 
 enum Held {
     Barrier { n: u64, done: bool },
@@ -91,6 +96,7 @@ impl Slot {
             commits: VecDeque::new(),
             last_commit_us: 0,
             last_n: 0,
+            storm: (0, 0),
         }
     }
 }
@@ -553,6 +559,14 @@ impl World {
         let generation = self.tokens;
         self.slots[slot].alarm = Some((at, generation));
         let mut us = at.since(self.wall()) * 1000;
+        let now_us = self.now_us;
+        let storm = &mut self.slots[slot].storm;
+        *storm = if storm.0 == now_us { (now_us, storm.1 + 1) } else { (now_us, 0) };
+        if storm.1 > STORM {
+            // The clock would never go on.
+            us += 1_000_000;
+            self.breach(format!("{} asks for the same alarm for ever", self.slots[slot].id.kind.as_str()));
+        }
         if self.rng.chance(self.faults.odd_alarm) && self.rng.chance(0.5) {
             us += self.rng.wait(10_000_000);
         }

@@ -43,15 +43,18 @@
 #![allow(clippy::missing_errors_doc)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod batch;
 pub mod check;
 mod client;
 pub mod history;
 mod host;
 mod net;
 mod packet;
+pub mod product;
 pub mod queue;
 pub mod rng;
 pub mod run;
 pub mod scenario;
 pub mod store;
+pub mod toy;
 pub mod world;
