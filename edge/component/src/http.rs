@@ -1,5 +1,7 @@
 //! `wasi:http` to `edge_core::http` and back.
 
+use std::net::SocketAddr;
+
 use edge_core::http::Request as CoreRequest;
 use edge_core::limits::HTTP_BODY_BYTES;
 use spin_sdk::http::body::IncomingBodyExt;
@@ -9,14 +11,10 @@ use futures::StreamExt;
 
 use crate::platform::SpinPlatform;
 
-/// The client's address, set by the host, which strips the header from outside requests.
-const ADDRESS_HEADER: &str = "x-chatcall-address";
-
 type Body = FullBody<bytes::Bytes>;
 
 #[http_service]
 async fn handle(request: Request) -> anyhow::Result<Response<Body>> {
-    let request = read(request).await?;
     let platform = match SpinPlatform::load().await {
         Ok(platform) => platform,
         Err(reason) => {
@@ -24,6 +22,7 @@ async fn handle(request: Request) -> anyhow::Result<Response<Body>> {
             return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
         }
     };
+    let request = read(request, platform.address_header()).await?;
     let answer = edge_core::http::handle(&platform, request).await;
     let mut response = plain(StatusCode::from_u16(answer.status)?);
     for (name, value) in answer.headers {
@@ -42,14 +41,14 @@ fn plain(status: StatusCode) -> Response<Body> {
     response
 }
 
-async fn read(request: Request) -> anyhow::Result<CoreRequest> {
+async fn read(request: Request, address_header: &str) -> anyhow::Result<CoreRequest> {
     let (head, body) = request.into_parts();
     let mut headers: Vec<(String, String)> = Vec::with_capacity(head.headers.len() + 1);
     let mut address = String::new();
     for (name, value) in &head.headers {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        if name.as_str() == ADDRESS_HEADER {
-            address = value;
+        if name.as_str() == address_header {
+            address = value.parse::<SocketAddr>().map_or(value, |with_port| with_port.ip().to_string());
         } else if name != "host" {
             headers.push((name.as_str().to_owned(), value));
         }

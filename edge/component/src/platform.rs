@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `settings` | JSON of [`Settings`] |
 //! | `people_batch` | `host`: batches go to `POST {base}/people/batch` of the host; else a transaction of `spin:sqlite` |
+//! | `address_header` | header with the client's address, which the host sets and strips from outside requests: `x-chatcall-address` unless set (`spin-client-addr` on Spin) |
 //! | `room_host_url`, `room_host_key` | where objects live when not in this host, and the key that signs requests to it |
 //!
 //! Objects are `POST {base}/<kind>/<name>` with a [`Message`] as JSON; the answer is 200 with the reply, or 503 with
@@ -26,12 +27,14 @@ use spin_sdk::sqlite::{Connection, Error as SqliteError, Value as SqliteValue};
 use wire::Timestamp;
 
 const OBJECTS_INTERNAL: &str = "http://objects.internal";
+const ADDRESS_HEADER: &str = "x-chatcall-address";
 
 /// What the variables said, read once per instance.
 struct Config {
     settings: Settings,
     batch_at_host: bool,
     base: String,
+    address_header: String,
     key: Option<String>,
 }
 
@@ -54,10 +57,16 @@ impl SpinPlatform {
             settings: serde_json::from_str(&settings).map_err(|error| error.to_string())?,
             batch_at_host: variable("people_batch").await.as_deref() == Some("host"),
             base: room_host.map_or_else(|| OBJECTS_INTERNAL.to_owned(), |url| url.trim_end_matches('/').to_owned()),
+            address_header: variable("address_header").await.unwrap_or_else(|| ADDRESS_HEADER.to_owned()),
             key: variable("room_host_key").await,
         });
         CONFIG.set(Some(config.clone()));
         Ok(Self { config })
+    }
+
+    /// Where this host says who asks.
+    pub(crate) fn address_header(&self) -> &str {
+        &self.config.address_header
     }
 
     /// One signed request to the host of the objects; status and body.

@@ -43,6 +43,9 @@ impl std::fmt::Debug for Dialect {
     }
 }
 
+/// An event by its name in the table, and the command it asks for.
+pub type Parsed = (&'static str, Result<Command, Failure>);
+
 /// The place of a dialect in [`ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DialectId(u8);
@@ -75,11 +78,11 @@ impl DialectId {
 }
 
 impl Dialect {
-    /// Turns an event of the client into a command. `None`: the dialect has no such event.
+    /// Turns an event of the client into its name in the table and a command. `None`: the dialect has no such event.
     #[must_use]
-    pub fn command(&self, event: &str, args: &[Value], settings: &Settings) -> Option<Result<Command, Failure>> {
+    pub fn command(&self, event: &str, args: &[Value], settings: &Settings) -> Option<Parsed> {
         let at = self.inbound.binary_search_by(|known| known.event.cmp(event)).ok()?;
-        self.inbound.get(at).map(|known| (known.parse)(args, settings))
+        self.inbound.get(at).map(|known| (known.event, (known.parse)(args, settings)))
     }
 
     /// The event as a whole packet for the default namespace, or `None` when the dialect has no word for it.

@@ -146,3 +146,30 @@ pub const REFRESH_REPEAT_MS: u64 = 10_000;
 pub const INTERNAL_REQUEST_MS: u64 = 30_000;
 /// Longest access token that is looked at.
 pub const ACCESS_TOKEN_BYTES: usize = 4 * 1024;
+/// A rate of guarantees 3.3: `burst` at once, and as many again in `window_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub burst: u32,
+    pub window_ms: u64,
+}
+
+/// Wrong logins of one account from one address.
+pub const WRONG_LOGINS_PER_ACCOUNT: Rate = Rate { burst: 5, window_ms: 15 * 60_000 };
+/// Wrong logins of one address.
+pub const WRONG_LOGINS_PER_ADDRESS: Rate = Rate { burst: 50, window_ms: 3_600_000 };
+/// Registrations of one address.
+pub const REGISTRATIONS_PER_ADDRESS: Rate = Rate { burst: 5, window_ms: 3_600_000 };
+/// Refreshes of one user.
+pub const REFRESHES_PER_USER: Rate = Rate { burst: 30, window_ms: 60_000 };
+/// A bucket untouched for this long is full again, whatever its rate.
+pub const RATE_FORGET_MS: u64 = 24 * 3_600_000;
+/// Rows that one request sweeps out of a table of things that expire.
+pub const SWEEP_ROWS: u64 = 20;
+/// Health asks the storage for a write at most this often.
+pub const HEALTH_PROBE_MS: u64 = 5_000;
+/// Members in one answer of the conversation list; the list is cut (and paged) before it.
+pub const LIST_MEMBERS: u64 = 20_000;
+/// User agent kept with a session, in characters.
+pub const DEVICE_CHARS: usize = 200;
+/// How often a handler tells a User of a revocation before it gives up.
+pub const REVOKE_TRIES: usize = 3;

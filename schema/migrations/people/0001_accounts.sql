@@ -50,12 +50,12 @@ CREATE INDEX refresh_tokens_by_expiry ON refresh_tokens (expires_at);
 
 -- The one conversation of two people, smaller id first.
 CREATE TABLE direct_pairs (
-    low_id TEXT NOT NULL,
-    high_id TEXT NOT NULL,
+    low TEXT NOT NULL,
+    high TEXT NOT NULL,
     room_id TEXT NOT NULL UNIQUE,
     created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    PRIMARY KEY (low_id, high_id)
+    PRIMARY KEY (low, high)
 ) STRICT, WITHOUT ROWID;
 
 -- Token buckets of HTTP (guarantees 3.3).

@@ -20,7 +20,7 @@ fn message_id(n: u64) -> MessageId {
 }
 
 fn parse(event: &str, payload: Value) -> Result<Command, Failure> {
-    DIALECT.command(event, &[payload], &Settings::default()).expect("a known event")
+    DIALECT.command(event, &[payload], &Settings::default()).expect("a known event").1
 }
 
 fn bad_field(event: &str, payload: Value) -> String {
@@ -63,7 +63,7 @@ fn unchecked_payloads_are_refused_by_field() {
 
 #[test]
 fn missing_arguments_are_refused_like_wrong_ones() {
-    let failure = DIALECT.command("chat:join", &[], &Settings::default()).expect("known").expect_err("no id");
+    let failure = DIALECT.command("chat:join", &[], &Settings::default()).expect("known").1.expect_err("no id");
     assert_eq!(failure.field.as_deref(), Some("conversationId"));
 }
 
