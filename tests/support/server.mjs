@@ -95,7 +95,7 @@ export class Server {
   /** Starts the process and waits for its line; the port stays the same over restarts. */
   async start() {
     const { args = [], env = {}, conformance } = this.options;
-    const more = [];
+    const more = ['--private-port', '0'];
     if (conformance) {
       this.conformancePort ??= await freePort();
       more.push('--conformance-port', String(this.conformancePort));
