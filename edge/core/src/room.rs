@@ -298,6 +298,10 @@ impl Object for Room {
             State::New | State::Absent => self.last_use.plus_ms(limits::ABSENT_IDLE_MS),
             State::Loading { .. } => return None,
         };
+        // Everything that is due waits for the read, and its answer asks again.
+        if matches!(&self.state, State::Ready(ready) if ready.blocked.is_some()) {
+            return None;
+        }
         let State::Ready(ready) = &self.state else { return Some(idle_at) };
         [Some(idle_at), ready.marks.flush_at(), ready.audience.due()].into_iter().flatten().min()
     }

@@ -153,7 +153,9 @@ impl Ready {
         if self.member(user).is_none() {
             return;
         }
-        let late = self.audience.hold_until.is_none() && self.audience.locating.contains(&user);
+        // Whoever comes to be known here again (a lease that ran out, a late word of a closed socket) may have missed
+        // something in between. Right after a start the events of that time are held instead.
+        let late = self.audience.hold_until.is_none();
         self.audience.locating.remove(&user);
         let known = self.audience.places.get(&user);
         if known.is_none_or(|place| (place.epoch, place.version) <= (epoch, version)) {
