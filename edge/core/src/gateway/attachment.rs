@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn more_than_the_host_keeps_is_not_encoded() {
-        let mut many = sample(900);
+        let mut many = sample(1_200);
         assert_eq!(many.encode(), None);
         many.rooms.truncate(500);
         assert!(many.encode().is_some_and(|bytes| bytes.len() <= limits::ATTACHMENT_BYTES));

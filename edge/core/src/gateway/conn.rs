@@ -133,6 +133,8 @@ pub(super) enum Saved {
     Clean,
     /// A mark that it is behind: after a restart the socket is closed.
     Dirty,
+    /// The same for ever: there is more than the host keeps.
+    TooLarge,
 }
 
 /// A place in the slab. What broadcasting needs stands here, the rest behind the box.

@@ -137,7 +137,7 @@ impl Gateway {
         }
         for conn in timers {
             if immediate {
-                self.save(conn, now);
+                self.save(conn);
             }
             self.arm(conn);
         }

@@ -249,17 +249,22 @@ impl Gateway {
 
     fn conn_due(&mut self, id: ConnId, pings: &mut Vec<SocketId>, now: Timestamp) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        pings.extend(conn.session.on_time(&self.config, now, &mut self.fx));
+        let ping = conn.session.on_time(&self.config, now, &mut self.fx);
         if conn.auth_until.is_some_and(|until| until <= now) {
             conn.session.close(CloseCode::AuthTimeout, Reason::Server, &mut self.fx);
         }
         self.expiry_due(id, now);
+        if self.conns.get(id).is_some_and(|conn| conn.session.closed().is_some()) {
+            return self.settle(id, now);
+        }
         self.retry_pulls(id, now);
         let after = self.settings.attach_after_ms;
         if self.conns.entry(id).is_some_and(|entry| entry.save_wanted && now.since(entry.touched) >= after) {
-            self.save(id, now);
+            self.save(id);
         }
         self.settle(id, now);
+        // Unless it was closed meanwhile.
+        pings.extend(ping.filter(|_| self.conns.get(id).is_some()));
     }
 
     /// When a connection wants to be looked at next.
@@ -300,7 +305,10 @@ impl Gateway {
             return self.dropped(id, reason, now);
         }
         let (held, candidate, socket) = (conn.session.held(), conn.session.candidate(), conn.session.socket());
-        let live = matches!(conn.app, App::Live(_));
+        let (live, quiet) = match &conn.app {
+            App::Live(live) => (true, live.resume.is_none() && live.replay.is_quiet()),
+            _ => (false, false),
+        };
         conn.known_socket = socket;
         if conn.known_get != held {
             if let Some(answered) = std::mem::replace(&mut conn.known_get, held) {
@@ -316,15 +324,19 @@ impl Gateway {
         }
         if let Some(entry) = self.conns.entry(id) {
             entry.direct = socket.filter(|_| live);
+            if quiet && entry.saved == Saved::Dirty && !entry.save_wanted {
+                // A replay has ended: cursors can be written again.
+                (entry.save_wanted, entry.touched) = (true, now);
+            }
             if entry.direct.is_some() && entry.saved == Saved::Nothing {
-                self.save(id, now);
+                self.save(id);
             }
         }
         self.arm(id);
     }
 
     /// Writes the attachment, or a mark that it is behind while something is under way.
-    pub(super) fn save(&mut self, id: ConnId, now: Timestamp) {
+    pub(super) fn save(&mut self, id: ConnId) {
         let data = self.attachment(id);
         let Some(entry) = self.conns.entry(id) else { return };
         entry.save_wanted = false;
@@ -335,12 +347,11 @@ impl Gateway {
                 data
             }
             behind => {
-                entry.save_wanted = behind.is_err();
-                entry.touched = now;
-                if entry.saved == Saved::Dirty {
+                let marked = matches!(entry.saved, Saved::Dirty | Saved::TooLarge);
+                entry.saved = if behind.is_ok() { Saved::TooLarge } else { Saved::Dirty };
+                if marked {
                     return;
                 }
-                entry.saved = Saved::Dirty;
                 attachment::DIRTY.to_vec()
             }
         };

@@ -296,6 +296,7 @@ impl Gateway {
         {
             // Its client resumes by itself.
             conn.session.close(CloseCode::ServiceRestart, Reason::Server, &mut self.fx);
+            self.settle(id, now);
         }
     }
 
