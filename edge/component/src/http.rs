@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use edge_core::http::Request as CoreRequest;
 use edge_core::limits::HTTP_BODY_BYTES;
+use futures::StreamExt;
 use spin_sdk::http::body::IncomingBodyExt;
 use spin_sdk::http::{FullBody, Request, Response, StatusCode};
 use spin_sdk::http_service;
-use futures::StreamExt;
 
 use crate::platform::SpinPlatform;
 
@@ -22,7 +22,10 @@ async fn handle(request: Request) -> anyhow::Result<Response<Body>> {
             return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
         }
     };
-    let request = read(request, platform.address_header()).await?;
+    let Ok(request) = read(request, platform.address_header()).await else {
+        // The body broke off: nobody waits for an answer.
+        return Ok(plain(StatusCode::BAD_REQUEST));
+    };
     let answer = edge_core::http::handle(&platform, request).await;
     let mut response = plain(StatusCode::from_u16(answer.status)?);
     for (name, value) in answer.headers {

@@ -196,11 +196,16 @@ fn from_sqlite(value: SqliteValue) -> Value {
     }
 }
 
+/// The text of an unexpected error is for the log only; statements and parameters are never in it.
 fn store_error(error: SqliteError) -> StoreError {
     match error {
         SqliteError::DatabaseFull => StoreError::ReadOnly,
         SqliteError::Io(text) if text.contains("constraint failed") => StoreError::Conflict,
         SqliteError::Io(text) if text.contains("readonly") || text.contains("disk is full") => StoreError::ReadOnly,
-        other => StoreError::Unavailable(other.to_string()),
+        other => {
+            let text = other.to_string();
+            eprintln!("people database: {text}");
+            StoreError::Unavailable(text)
+        }
     }
 }

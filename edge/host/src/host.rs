@@ -29,6 +29,8 @@ const GOODBYE: Duration = Duration::from_millis(700);
 /// # Errors
 /// A [`Wrong`] setting, or a part that cannot start.
 pub fn up(args: &UpArgs, environment: &Environment, built_in: Option<&[u8]>) -> anyhow::Result<()> {
+    // Everything that is written here is for this user alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut config = Config::resolve(args, environment, cores)?;
     let _lock = data_directory(&config.data)?;

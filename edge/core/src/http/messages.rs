@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use wire::{ErrorCode, MessageId, Timestamp, UserId};
+use wire::{ErrorCode, MessageId, RoomId, Timestamp, UserId};
 
 use super::input::{self, Fields, room_param};
 use super::reply::Reply;
 use super::{Call, Request, lost, unexpected};
 use crate::content;
+use crate::dialect::ServerEvent;
+use crate::dialect::chatcall::DIALECT;
 use crate::error::Failure;
 use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
-use crate::objects::{self, HistoryCursor, Message, Numbered, RoomEvent};
+use crate::objects::{self, HistoryCursor, Message, Numbered};
 use crate::platform::Platform;
 use crate::sql::people;
 
@@ -74,7 +76,7 @@ pub(super) async fn events<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fai
         return Err(unexpected());
     };
     let more = events.last().is_some_and(|last| last.seq < head);
-    let events: Vec<Value> = events.into_iter().map(event).collect();
+    let events: Vec<Value> = events.iter().map(|numbered| event(room, numbered)).collect::<Option<_>>().ok_or_else(unexpected)?;
     let mut body = json!({"events": events, "headSeq": head, "more": more});
     if let Some(reason) = reset {
         // The cursor is not of this history: load it anew (E-047).
@@ -83,15 +85,12 @@ pub(super) async fn events<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fai
     Ok(Reply::json(200, &body))
 }
 
-/// A durable event under its name in the `chatcall` dialect.
-fn event(numbered: Numbered) -> Value {
-    match numbered.event {
-        RoomEvent::Message { message } => {
-            let mut data = json!(message);
-            data["conversationId"] = json!(message.conversation_id);
-            json!({"seq": numbered.seq, "event": "chat:message", "data": data})
-        }
-    }
+/// A durable event as sockets of the `chatcall` dialect get it.
+fn event(room: RoomId, numbered: &Numbered) -> Option<Value> {
+    let mut data = Vec::new();
+    let name = (DIALECT.encode)(&ServerEvent::durable(room, &numbered.event), &mut data)?;
+    let data: Value = serde_json::from_slice(&data).ok()?;
+    Some(json!({"seq": numbered.seq, "event": name, "data": data}))
 }
 
 /// At most one of `before`, `beforeSeq`, `afterSeq`, `around`.

@@ -1,9 +1,12 @@
 //! health, R-33 info, R-34 the web client.
 
 use serde_json::json;
+use wire::ErrorCode;
 
 use super::Call;
 use super::reply::Reply;
+use crate::dialect::chatcall;
+use crate::error::Failure;
 use crate::platform::{Platform, StoreError};
 use crate::sql::people;
 
@@ -16,7 +19,8 @@ pub(super) async fn health<P: Platform>(call: &Call<'_, P>) -> Reply {
         Err(StoreError::ReadOnly) => "storage_read_only",
         Err(StoreError::Conflict | StoreError::Unavailable(_)) => "storage_unavailable",
     };
-    Reply::json(503, &json!({"status": "degraded", "reason": reason}))
+    let status = Failure::new(ErrorCode::NodeUnavailable).status();
+    Reply::json(status, &json!({"status": "degraded", "reason": reason}))
 }
 
 ///
@@ -24,7 +28,7 @@ pub(super) fn info<P: Platform>(call: &Call<'_, P>) -> Reply {
     let body = json!({
         "name": "ChatCall",
         "version": env!("CARGO_PKG_VERSION"),
-        "dialects": ["chatcall"],
+        "dialects": [chatcall::DIALECT.name],
         "features": ["groups"],
         "socketUrl": call.platform.settings().socket_url,
     });

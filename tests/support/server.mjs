@@ -1,0 +1,174 @@
+// Starts and stops the product's binary as a real process. Nothing here knows what the product does.
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const READY_MS = 60_000;
+const LOG_BYTES = 64 * 1024 * 1024;
+
+/** The binary under test: `CHATCALL_BIN`, or the release build of this checkout. */
+export const binary = process.env.CHATCALL_BIN
+  ? resolve(process.env.CHATCALL_BIN)
+  : fileURLToPath(new URL('../../target/release/chatcall', import.meta.url));
+
+/** A signing secret that passes the product's own start-up checks. */
+export const freshSecret = () => randomBytes(48).toString('base64url').replace(/[-_]/g, 'k');
+
+/** What most suites run with: no rates, cheap hashing. */
+export const relaxed = { CHATCALL_ENV: 'development', RATE_LIMITS: 'off', BCRYPT_COST: '4' };
+
+const children = new Set();
+process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
+
+/** A TCP port of the loopback interface that was free a moment ago. */
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+/** A new directory, removed when this process ends. */
+export function freshDirectory() {
+  const path = mkdtempSync(join(tmpdir(), 'chatcall-test-'));
+  process.on('exit', () => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** Waits until something accepts connections at `port`. */
+export async function accepting(port, ms = 10_000) {
+  for (const end = Date.now() + ms; ; await sleep(20)) {
+    const open = await new Promise((done) => {
+      const socket = connect(port, '127.0.0.1');
+      socket.once('connect', () => { socket.destroy(); done(true); });
+      socket.once('error', () => done(false));
+    });
+    if (open) return;
+    if (Date.now() > end) throw new Error(`nothing accepts connections at port ${port}`);
+  }
+}
+
+/**
+ * Runs the binary without waiting for anything.
+ * @param {string[]} args
+ * @param {{env?: Record<string, string>, cwd?: string}} [options]
+ */
+export function run(args, { env = {}, cwd = freshDirectory() } = {}) {
+  if (!existsSync(binary)) throw new Error(`no binary at ${binary}: build it first, or set CHATCALL_BIN`);
+  const { PATH, HOME, TMPDIR, LANG } = process.env;
+  const inherited = Object.fromEntries(Object.entries({ PATH, HOME, TMPDIR, LANG }).filter(([, value]) => value));
+  const child = spawn(binary, args, { cwd, env: { ...inherited, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  children.add(child);
+  const process_ = { child, pid: child.pid, stdout: '', stderr: '', exit: null };
+  for (const stream of ['stdout', 'stderr']) {
+    child[stream].setEncoding('utf8');
+    child[stream].on('data', (text) => {
+      if (process_[stream].length < LOG_BYTES) process_[stream] += text;
+    });
+  }
+  process_.exited = new Promise((done) => {
+    child.once('error', (error) => { process_.exit = { code: null, signal: null, error }; done(process_.exit); });
+    child.once('close', (code, signal) => { children.delete(child); process_.exit ??= { code, signal }; done(process_.exit); });
+  });
+  return process_;
+}
+
+/** A running server and its files. */
+export class Server {
+  constructor(options) {
+    this.options = options;
+    this.data = options.data ?? freshDirectory();
+    this.port = options.port ?? 0;
+    this.secret = options.env?.JWT_SECRET;
+    this.logs = '';
+  }
+
+  /** Starts the process and waits for its line; the port stays the same over restarts. */
+  async start() {
+    const { args = [], env = {}, conformance } = this.options;
+    const more = ['--private-port', '0'];
+    if (conformance) {
+      this.conformancePort ??= await freePort();
+      more.push('--conformance-port', String(this.conformancePort));
+    }
+    this.process = run(['up', '--port', String(this.port), '--data', this.data, ...more, ...args], { env: { ...relaxed, ...env }, cwd: this.data });
+    const { child } = this.process;
+    await new Promise((done, fail) => {
+      const late = setTimeout(() => { child.kill('SIGKILL'); fail(new Error(`not ready after ${READY_MS} ms\n${this.output()}`)); }, READY_MS);
+      const look = () => {
+        const line = /^chatcall listening on (http:\/\/127\.0\.0\.1:(\d+))\s*$/m.exec(this.process.stdout);
+        if (!line) return;
+        clearTimeout(late);
+        child.stdout.off('data', look);
+        this.baseUrl = line[1];
+        this.port = Number(line[2]);
+        done();
+      };
+      child.stdout.on('data', look);
+      this.process.exited.then((exit) => { clearTimeout(late); fail(new Error(`ended before it was ready: ${JSON.stringify(exit)}\n${this.output()}`)); });
+    });
+    if (conformance) {
+      await accepting(this.conformancePort);
+      this.conformanceUrl = `http://127.0.0.1:${this.conformancePort}`;
+    }
+    return this;
+  }
+
+  output() {
+    return `${this.process?.stdout ?? ''}${this.process?.stderr ?? ''}`;
+  }
+
+  /** Everything that was ever printed, over all lives. */
+  everything() {
+    return this.logs + this.output();
+  }
+
+  alive() {
+    return this.process.exit === null;
+  }
+
+  async #ended(signal, ms) {
+    const { child, exited } = this.process;
+    child.kill(signal);
+    const late = sleep(ms, 'late', { ref: false });
+    if ((await Promise.race([exited, late])) === 'late') {
+      child.kill('SIGKILL');
+      await exited;
+      throw new Error(`still alive ${ms} ms after ${signal}\n${this.output()}`);
+    }
+    this.logs += this.output();
+    const { exit } = this.process;
+    this.process.stdout = '';
+    this.process.stderr = '';
+    return exit;
+  }
+
+  /** SIGTERM; resolves with `{code, signal}`. */
+  async stop(ms = 15_000) {
+    if (!this.process || this.process.exit) return this.process?.exit;
+    return this.#ended('SIGTERM', ms);
+  }
+
+  /** SIGKILL, as a crash. */
+  async kill() {
+    if (this.process.exit) return this.process.exit;
+    return this.#ended('SIGKILL', 5_000);
+  }
+}
+
+/**
+ * @param {{args?: string[], env?: Record<string, string>, data?: string, port?: number, conformance?: boolean}} [options]
+ * @returns {Promise<Server>}
+ */
+export function startServer(options = {}) {
+  return new Server(options).start();
+}
