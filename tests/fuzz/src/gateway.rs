@@ -40,15 +40,15 @@ fn room(n: usize) -> RoomId {
     RoomId(id(2, n))
 }
 
-/// `t<user>`, valid for two minutes from the start of the run.
-fn verify(token: &str, _settings: &Settings, _now: Timestamp) -> Result<Claims, Failure> {
+/// `t<user>`, valid for two minutes.
+fn verify(token: &str, _settings: &Settings, now: Timestamp) -> Result<Claims, Failure> {
     let n: usize = token.strip_prefix('t').and_then(|n| n.parse().ok()).ok_or(ErrorCode::Unauthorized)?;
     Ok(Claims {
         user: user(n % USERS),
         username: "someone".into(),
         session: SessionId(id(3, n)),
         version: 1,
-        expires: START.plus_ms(120_000),
+        expires: now.plus_ms(120_000),
     })
 }
 
@@ -82,6 +82,8 @@ struct World {
     now: Timestamp,
     epoch: u64,
     open: Vec<SocketId>,
+    /// Sockets that got a CONNECT answer.
+    connected: BTreeSet<SocketId>,
     closed: BTreeSet<SocketId>,
     attached: BTreeMap<SocketId, Vec<u8>>,
     sids: Vec<String>,
@@ -91,6 +93,8 @@ struct World {
     drains: Vec<SocketId>,
     heads: [u64; ROOMS],
     frames: Vec<Vec<u8>>,
+    /// Those a client in good order sends once it is connected.
+    polite: Vec<Vec<u8>>,
     ids: u64,
     sent: u64,
     /// Of everything that came out: two runs of one seed are the same.
@@ -112,6 +116,7 @@ pub fn storm(seed: u64, steps: usize) -> u64 {
     };
     let name = if random.once_in(6) { "echo-0" } else { "gw-0" };
     let mut frames = corpus("gateway_frames");
+    let polite = frames.iter().filter(|frame| frame.starts_with(b"42") || *frame == b"3").cloned().collect();
     frames.extend(corpus("socketio_packet").into_iter().map(|packet| [b"4", &packet[..]].concat()));
     let mut world = World {
         gateway: Gateway::with_verify(name, Rc::new(settings), verify),
@@ -119,6 +124,7 @@ pub fn storm(seed: u64, steps: usize) -> u64 {
         now: START,
         epoch: 1 << 20,
         open: Vec::new(),
+        connected: BTreeSet::new(),
         closed: BTreeSet::new(),
         attached: BTreeMap::new(),
         sids: Vec::new(),
@@ -128,6 +134,7 @@ pub fn storm(seed: u64, steps: usize) -> u64 {
         drains: Vec::new(),
         heads: [0; ROOMS],
         frames,
+        polite,
         ids: 0,
         sent: 0,
         digest: 0,
@@ -165,6 +172,9 @@ impl World {
                     assert!(!sockets.is_empty() && !frame.is_empty());
                     for socket in sockets {
                         assert!(!self.closed.contains(&socket), "{frame:?} to a closed socket");
+                        if matches!(&frame, Frame::Text(text) if text.starts_with("40{")) {
+                            self.connected.insert(socket);
+                        }
                     }
                 }
                 Output::Close { socket, .. } => {
@@ -228,18 +238,18 @@ impl World {
 
     fn one(&mut self) {
         match self.random.below(100) {
-            0..6 => self.open_socket(),
-            6..40 => self.send_frame(),
+            0..4 => self.open_socket(),
+            4..40 => self.send_frame(),
             40..46 => self.poll(),
             46..54 => self.post(),
             54..72 => self.reply(),
-            72..84 => self.from_object(),
+            72..84 => self.object_says(),
             84..88 => self.drain(),
             88..90 => self.lose_socket(),
             90..91 => self.abort(),
             91..99 => self.wait(),
-            _ if self.random.once_in(20) => self.restart(),
-            _ if self.random.once_in(40) => self.step(Input::Draining),
+            _ if self.random.once_in(8) => self.restart(),
+            _ if self.random.once_in(100) => self.step(Input::Draining),
             _ => self.strange(),
         }
     }
@@ -260,13 +270,15 @@ impl World {
 
     fn send_frame(&mut self) {
         let Some(socket) = self.socket() else { return };
-        let bytes = if self.random.once_in(4) {
-            format!("40{{\"token\":\"t{}\"}}", self.random.below(USERS)).into_bytes()
-        } else {
+        let bytes = if self.random.once_in(40) {
             self.frame()
+        } else if self.connected.contains(&socket) {
+            self.random.pick(&self.polite).cloned().unwrap_or_default()
+        } else {
+            format!("40{{\"token\":\"t{}\"}}", self.random.below(USERS)).into_bytes()
         };
         let frame = match String::from_utf8(bytes) {
-            Ok(text) if !self.random.once_in(30) => Frame::Text(text),
+            Ok(text) if !self.random.once_in(200) => Frame::Text(text),
             Ok(text) => Frame::Binary(text.into_bytes()),
             Err(error) => Frame::Binary(error.into_bytes()),
         };
@@ -291,7 +303,9 @@ impl World {
         let method = if self.random.once_in(30) { "OPTIONS" } else { "POST" };
         let query = format!("EIO=4&transport=polling&sid={}", self.sid());
         let head = self.head(method, query);
-        let frames: Vec<Vec<u8>> = (0..=self.random.below(3)).map(|_| self.frame()).collect();
+        let polite = !self.random.once_in(10);
+        let one = |world: &mut Self| if polite { world.random.pick(&world.polite).cloned().unwrap_or_default() } else { world.frame() };
+        let frames: Vec<Vec<u8>> = (0..=self.random.below(3)).map(|_| one(self)).collect();
         let mut body = frames.join(&0x1e);
         if self.random.once_in(3) {
             body = format!("40{{\"token\":\"t{}\"}}", self.random.below(USERS)).into_bytes();
@@ -359,7 +373,7 @@ impl World {
         Message::Page { events, head, generation: 1, read_seq: 0, marks: vec![], reset }
     }
 
-    fn from_object(&mut self) {
+    fn object_says(&mut self) {
         let n = self.random.below(ROOMS);
         let who = self.random.below(USERS);
         let call = CallKey(self.random.below(2) as u64);
@@ -409,9 +423,10 @@ impl World {
     fn lose_socket(&mut self) {
         if let Some(socket) = self.socket() {
             self.open.retain(|open| *open != socket);
-            self.closed.insert(socket);
             let clean = self.random.once_in(2);
+            // What is overdue may still be written to it before the gateway knows.
             self.step(Input::SocketClosed { socket, clean });
+            self.closed.insert(socket);
         }
     }
 
@@ -424,9 +439,19 @@ impl World {
     }
 
     fn wait(&mut self) {
-        let most = *self.random.pick(&[50, 1_500, 30_000]).expect("three");
-        let ms = self.random.below(most) as u64;
-        self.advance(ms);
+        if !self.random.once_in(10) {
+            let most = *self.random.pick(&[50, 1_500]).expect("two");
+            let ms = self.random.below(most) as u64;
+            return self.advance(ms);
+        }
+        for _ in 0..self.random.below(5) {
+            self.advance(9_000);
+            for socket in self.open.clone() {
+                if !self.random.once_in(50) {
+                    self.step(Input::Frame { socket, frame: Frame::Text("3".into()) });
+                }
+            }
+        }
     }
 
     fn advance(&mut self, ms: u64) {

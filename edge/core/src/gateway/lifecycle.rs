@@ -269,7 +269,7 @@ impl Gateway {
 
     /// When a connection wants to be looked at next.
     fn deadline(&mut self, id: ConnId) -> Option<Timestamp> {
-        let (config, after) = (self.config, self.settings.attach_after_ms);
+        let (config, after) = (self.config, self.settings.attach_after_ms.max(1));
         let entry = self.conns.entry(id)?;
         // Later than now even without a quiet time: what cannot be saved yet must not come due again at once.
         let save = entry.save_wanted.then(|| config.round_up(entry.touched.plus_ms(after.max(1))));
