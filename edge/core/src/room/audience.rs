@@ -190,9 +190,8 @@ impl Ready {
     fn release_held(&mut self, fx: &mut Effects, room: RoomId) {
         self.audience.hold_until = None;
         let (durable, live) = std::mem::take(&mut self.audience.held);
-        if !(durable.is_empty() && live.is_empty()) {
-            self.deliver(fx, room, durable, live);
-        }
+        // With nothing held it tells the head: an earlier life may have died between a commit and its delivery.
+        self.deliver(fx, room, durable, live);
     }
 
     /// Events to every gateway that holds members.
