@@ -281,18 +281,29 @@ fn run_from(
 }
 
 fn from_heads(report: &mut Report, who: &str, segment: &Segment) -> Expect {
-    rises(report, who, &segment.seen);
-    let Some(Ack { at, head: Some(head), .. }) = &segment.ack else { return Expect::Anything };
-    let early = segment.seen.iter().rfind(|(seen, _)| seen < at).map_or(0, |(_, seq)| *seq);
-    let behind = segment.seen.partition_point(|(seen, _)| seen < at);
-    let live = segment.seen.get(behind..).unwrap_or_default();
+    let seen = &segment.seen;
+    let Some(Ack { at, head: Some(head), .. }) = &segment.ack else {
+        rises(report, who, seen);
+        return Expect::Anything;
+    };
+    let behind = seen.partition_point(|(position, _)| position < at);
+    // What was written before the server subscribed may come again; from there on nothing does.
+    let fell = |index: &usize| matches!((seen.get(index - 1), seen.get(*index)), (Some((_, lower)), Some((_, upper))) if upper <= lower);
+    let start = (1..seen.len()).rev().find(fell).unwrap_or(behind);
+    if start > behind {
+        rises(report, who, seen);
+        return Expect::Anything;
+    }
+    let (early, run) = seen.split_at(start);
+    rises(report, who, early);
+    let early = seen.get(..behind).and_then(|early| early.last()).map_or(0, |(_, seq)| *seq);
     let known = early.max(*head);
-    let Some((first_at, first)) = live.first() else { return Expect::Next(known + 1) };
+    let Some((first_at, first)) = run.first() else { return Expect::Next(known + 1) };
     if *first > known + 1 {
         report.add(Rule::M5, "hole_behind_resume", *first_at, format!("{who}: {first} after the head {known}"));
     }
-    contiguous(report, who, live, *first);
-    Expect::Next(live.last().map_or(known, |(_, seq)| (*seq).max(known)) + 1)
+    contiguous(report, who, run, *first);
+    Expect::Next(run.last().map_or(known, |(_, seq)| (*seq).max(known)) + 1)
 }
 
 fn rises(report: &mut Report, who: &str, seen: &[(usize, u64)]) {
