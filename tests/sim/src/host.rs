@@ -718,7 +718,7 @@ impl World {
     fn finish_commits(&mut self, slot: usize, how: End) {
         let commits = std::mem::take(&mut self.slots[slot].commits);
         let mut lost = false;
-        for mut commit in commits {
+        for commit in commits {
             if commit.key.is_some() {
                 // A projection on another server, under way: it may arrive or not.
                 if self.rng.chance(0.5) {
@@ -727,10 +727,7 @@ impl World {
                 continue;
             }
             lost = lost || how == End::Lost && self.rng.chance(0.6);
-            if lost && self.hooks.bugs.torn_commit {
-                commit.own.truncate(commit.own.len() / 2);
-                let _ = self.execute(slot, &commit);
-            } else if !lost {
+            if !lost {
                 let _ = self.execute(slot, &commit);
             }
         }

@@ -77,8 +77,6 @@ pub struct Bugs {
     pub release_early: bool,
     /// The host answers a failed Persist with success.
     pub ignore_failed_persist: bool,
-    /// Of a Persist whose sync was cut short, the first half is applied.
-    pub torn_commit: bool,
     /// Clients resume from a point in time instead of a `seq`.
     pub cursor_by_time: bool,
 }
