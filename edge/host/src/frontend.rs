@@ -11,7 +11,7 @@ mod websocket;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -53,6 +53,8 @@ const ECHO_BYTES: usize = 1_000_000;
 pub struct HttpStats {
     pub statuses: [AtomicU64; 6],
     pub connections: AtomicU64,
+    /// Requests that the component has not answered.
+    pub in_handlers: AtomicUsize,
 }
 
 /// What serves one port.
@@ -167,7 +169,10 @@ impl Frontend {
             return polling::answer(self, request, gateway, head).await;
         }
         match &self.handlers {
-            Some(handlers) => handlers.answer(self, request, address).await,
+            Some(handlers) => {
+                let _counted = InHandlers::new(&self.stats);
+                handlers.answer(self, request, address).await
+            }
             None => text(StatusCode::NOT_FOUND, "not found"),
         }
     }
@@ -210,6 +215,22 @@ impl Frontend {
         let mut failure = Failure::new(ErrorCode::NodeUnavailable);
         failure.retry_after = Some(1);
         self.failure(path, &failure)
+    }
+}
+
+/// Counts a request while the component works on it.
+struct InHandlers<'a>(&'a HttpStats);
+
+impl<'a> InHandlers<'a> {
+    fn new(stats: &'a HttpStats) -> Self {
+        stats.in_handlers.fetch_add(1, Ordering::Relaxed);
+        Self(stats)
+    }
+}
+
+impl Drop for InHandlers<'_> {
+    fn drop(&mut self) {
+        self.0.in_handlers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
