@@ -44,6 +44,8 @@ const HEAD_WAIT: Duration = Duration::from_secs(5);
 const BODY_WAIT: Duration = Duration::from_secs(15);
 /// How long connections may take to finish after the end was announced.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
+/// How long a peer may leave what we sent unacknowledged, or take nothing.
+const STUCK: Duration = Duration::from_secs(30);
 const BACKLOG: u32 = 4_096;
 /// Largest message of the protocol test application, and its `maxPayload`.
 const ECHO_BYTES: usize = 1_000_000;
@@ -111,6 +113,8 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 async fn connection(stream: TcpStream, peer: SocketAddr, frontend: Arc<Frontend>, mut stop: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
+    // A peer that takes nothing for so long is gone, or wants to hold our memory.
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STUCK.as_millis() as u32);
     frontend.stats.connections.fetch_add(1, Ordering::Relaxed);
     let service = hyper::service::service_fn(|request| {
         let frontend = frontend.clone();

@@ -94,7 +94,7 @@ struct Parts {
 }
 
 async fn run(config: Config, component: Vec<u8>, cores: usize) -> anyhow::Result<()> {
-    // Ports first: a second start of the same command must fail before it touches anything.
+    // Ports before the database: a second start of the same command must not touch it.
     let public = bind(SocketAddr::new(config.bind, config.port))?;
     let echo = match config.conformance_port {
         Some(port) => Some(bind(SocketAddr::new(config.bind, port))?),
@@ -173,6 +173,7 @@ fn start(config: &Config, component: &[u8], cores: usize) -> anyhow::Result<Part
         let parts = ShardParts { index, objects: objects.clone(), storage: storage.clone(), clock: clock.clone(), epochs: epochs.clone() };
         shards.push(Shard::spawn(parts, instances, inbox)?);
     }
+    wake_senders(&storage, &objects);
     let handlers = if config.edge {
         let services = Arc::new(Services::new(storage.clone(), objects.clone(), settings));
         Some(Handlers::new(&guest, &services, cores)?)
@@ -180,6 +181,19 @@ fn start(config: &Config, component: &[u8], cores: usize) -> anyhow::Result<Part
         None
     };
     Ok(Parts { storage, objects, settings: Arc::new(settings.clone()), handlers, clock, shards, writer })
+}
+
+/// Messages that must survive a crash wait in the outboxes of users, who send them again when they start.
+fn wake_senders(storage: &Storage, objects: &Arc<Objects>) {
+    let objects = objects.clone();
+    storage.load(vec![edge_core::sql::user::with_outbox()], move |found| {
+        let rows = found.into_iter().flatten().flatten();
+        for user in rows.filter_map(|row| row.first().and_then(|id| id.as_str()).map(|id| format!("user/{id}"))) {
+            if objects.exists(&user) {
+                objects.send(objects.shard_of(&user), Event::Wake { object: user.into() });
+            }
+        }
+    });
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, Wrong> {
