@@ -121,6 +121,8 @@ struct Ready {
     count: u64,
     recent: VecDeque<Stored>,
     keys: Keys,
+    /// The newest sends without key: between objects they may repeat too.
+    once: VecDeque<(ObjectId, CallKey, u64)>,
     ids: MessageIds,
     audience: Audience,
     marks: marks::Dirty,

@@ -836,6 +836,7 @@ impl World {
         self.clients.iter().all(|client| {
             client.conn.is_some()
                 && client.resumed
+                && client.socket.is_some_and(|socket| self.is_whole(socket))
                 && client.open.is_empty()
                 && client.acks.values().all(|(_, pending)| matches!(pending, Pending::Plain | Pending::Forbidden))
         }) && self.requests.is_empty()

@@ -462,12 +462,15 @@ impl World {
             return;
         }
         let host = self.host;
+        // Twice while both live: a send without key must not come to two lives of its room.
+        let keyless = matches!(&msg, Message::Send { message, .. } if message.client_id.is_none());
         if self.rng.chance(self.faults.duplicate_message) {
+            let life = keyless.then(|| self.slots[to].life);
             let later = us + self.rng.below(3_000_000);
             let msg = Box::new(msg.clone());
-            self.after(later, Event::Message { to, from: from.clone(), caller, call, msg, host });
+            self.after(later, Event::Message { to, from: from.clone(), caller, call, msg, host, life });
         }
-        self.after(us, Event::Message { to, from, caller, call, msg: Box::new(msg), host });
+        self.after(us, Event::Message { to, from, caller, call, msg: Box::new(msg), host, life: None });
     }
 
     fn message_delay(&mut self) -> u64 {
@@ -482,9 +485,9 @@ impl World {
         caller: Option<(Caller, u64)>,
         call: CallKey,
         msg: Message,
-        host: u32,
+        life: Option<u64>,
     ) {
-        if host != self.host {
+        if life.is_some_and(|life| life != self.slots[to].life) {
             return;
         }
         if let Some((caller, token)) = caller

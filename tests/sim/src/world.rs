@@ -86,8 +86,16 @@ pub struct Bugs {
 /// What happens at a point of virtual time.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A message reaches an object.
-    Message { to: usize, from: ObjectId, caller: Option<(Caller, u64)>, call: CallKey, msg: Box<Message>, host: u32 },
+    /// A message reaches an object. With `life`, only while the object still lives that life.
+    Message {
+        to: usize,
+        from: ObjectId,
+        caller: Option<(Caller, u64)>,
+        call: CallKey,
+        msg: Box<Message>,
+        host: u32,
+        life: Option<u64>,
+    },
     /// The answer to a call reaches the caller.
     Answer { caller: Caller, call: CallKey, token: u64, result: Box<Result<Message, CallError>> },
     /// An input for one life of an object.
@@ -322,7 +330,12 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Message { to, from, caller, call, msg, host } => self.message(to, from, caller, call, *msg, host),
+            Event::Message { to, from, caller, call, msg, host, life } => {
+                // What was under way in a host process that is gone is gone with it.
+                if host == self.host {
+                    self.message(to, from, caller, call, *msg, life);
+                }
+            }
             Event::Answer { caller, call, token, result } => self.answer(caller, call, token, *result),
             Event::Inner { slot, life, input } => self.inner(slot, life, *input),
             Event::Read { slot, life, load, store, statements } => self.read(slot, life, load, store, &statements),

@@ -24,6 +24,7 @@ pub(super) struct Audience {
     /// Gateways that did not take a batch.
     behind: BTreeSet<String>,
     retry_at: Option<Timestamp>,
+    /// Counts the changes of `gateways`; higher than in any earlier life.
     versions: u64,
     /// Newest life of a gateway that is known to be over.
     ended: BTreeMap<String, u64>,
@@ -112,6 +113,8 @@ impl Ready {
     /// Asks every member's User where its sockets are.
     pub(super) fn locate_all(&mut self, fx: &mut Effects, room: RoomId, now: Timestamp) {
         let first = self.audience.places.is_empty();
+        // Gateways keep the newest version they were told, by whichever life of this Room.
+        self.audience.versions = self.audience.versions.max(fx.life());
         for user in self.member_ids() {
             self.locate(fx, room, user);
         }

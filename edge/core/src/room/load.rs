@@ -168,6 +168,7 @@ impl Ready {
             count: 0,
             recent,
             keys: Keys { complete: true, ..Keys::default() },
+            once: VecDeque::new(),
             ids: MessageIds::new(room, None, seed),
             audience: super::Audience::default(),
             marks: super::marks::Dirty::default(),

@@ -28,6 +28,12 @@ impl Room {
         if let Err(failure) = ready.may_send(&actor, &from) {
             return self.refuse(&from, call, failure);
         }
+        if message.client_id.is_none()
+            && let Some(row) = ready.sent_by_call(&from, call)
+        {
+            let message = ready.render(self.id, row);
+            return self.fx.reply(&from, call, Message::Sent { message, repeated: true });
+        }
         let used = message.client_id.as_deref().map(|key| ready.keys.get(actor.id, key));
         let known = match used {
             None => Some(None),
@@ -87,6 +93,7 @@ impl Room {
     fn accept(&mut self, from: &ObjectId, call: CallKey, actor: &Actor, message: NewMessage, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
         let row = ready.append(self.id, actor, message, now);
+        ready.note_call(from, call, &row);
         self.fx.persist(vec![sql::room::insert_message(self.id, &row)]);
         let previous = ready.recent.iter().rev().find_map(|earlier| earlier.sender);
         ready.remember(row.clone());
@@ -159,6 +166,21 @@ impl Ready {
         };
         row.digest = row.digest_in(room);
         row
+    }
+
+    /// What this very call was stored as, if the message came before.
+    fn sent_by_call(&self, from: &ObjectId, call: CallKey) -> Option<&Stored> {
+        let (.., seq) = self.once.iter().find(|(caller, key, _)| (caller, *key) == (from, call))?;
+        self.recent_at(*seq)
+    }
+
+    fn note_call(&mut self, from: &ObjectId, call: CallKey, row: &Stored) {
+        if row.client_id.is_none() && call != CallKey::NONE {
+            self.once.push_back((from.clone(), call, row.seq));
+            if self.once.len() > limits::CALLS_REMEMBERED {
+                self.once.pop_front();
+            }
+        }
     }
 
     fn remember(&mut self, row: Stored) {
