@@ -97,6 +97,8 @@ pub struct Room {
     seed: [u8; 32],
     state: State,
     last_use: Timestamp,
+    /// This life was loaded, or tried to, without a question.
+    woken: bool,
 }
 
 #[derive(Debug)]
@@ -150,7 +152,7 @@ impl Room {
     /// Before its `Started`.
     #[must_use]
     pub fn new(id: RoomId, settings: Rc<Settings>) -> Self {
-        Self { id, settings, fx: Effects::default(), seed: [0; 32], state: State::New, last_use: Timestamp(0) }
+        Self { id, settings, fx: Effects::default(), seed: [0; 32], state: State::New, last_use: Timestamp(0), woken: false }
     }
 
     fn asked(&mut self, from: ObjectId, call: CallKey, msg: Message, now: Timestamp) {
@@ -270,6 +272,7 @@ impl Object for Room {
                 self.seed = seed;
                 self.state = State::New;
                 self.last_use = now;
+                self.woken = false;
                 return;
             }
             Input::Persisted { .. } => return self.fx.persisted(),
@@ -327,6 +330,12 @@ impl Object for Room {
 
 impl Room {
     fn alarm(&mut self, now: Timestamp) {
+        if matches!(self.state, State::New) && !std::mem::replace(&mut self.woken, true) {
+            // Nobody asked, and yet this life began: the one before ended with work under way. What it stored but did
+            // not deliver is told by loading.
+            let load = self.begin_load();
+            self.state = State::Loading { load, waiting: VecDeque::new() };
+        }
         let State::Ready(ready) = &mut self.state else { return };
         if ready.blocked.is_some() {
             return;

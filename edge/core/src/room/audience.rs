@@ -190,9 +190,12 @@ impl Ready {
     fn release_held(&mut self, fx: &mut Effects, room: RoomId) {
         self.audience.hold_until = None;
         let (durable, live) = std::mem::take(&mut self.audience.held);
-        if !(durable.is_empty() && live.is_empty()) {
-            self.deliver(fx, room, durable, live);
+        if durable.is_empty() {
+            // An earlier life may have died between a commit and its delivery.
+            self.audience.behind.extend(self.audience.gateways.keys().cloned());
+            self.announce_head(fx, room);
         }
+        self.deliver(fx, room, durable, live);
     }
 
     /// Events to every gateway that holds members.
