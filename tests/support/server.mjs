@@ -1,12 +1,13 @@
 // Starts and stops the product's binary as a real process. Nothing here knows what the product does.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { atEnd } from './cleanup.mjs';
 
 const READY_MS = 60_000;
 const LOG_BYTES = 64 * 1024 * 1024;
@@ -23,7 +24,9 @@ export const freshSecret = () => randomBytes(48).toString('base64url').replace(/
 export const relaxed = { CHATCALL_ENV: 'development', RATE_LIMITS: 'off', BCRYPT_COST: '4' };
 
 const children = new Set();
-process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
+const killAll = () => children.forEach((child) => child.kill('SIGKILL'));
+process.on('exit', killAll);
+atEnd(killAll);
 
 /** A TCP port of the loopback interface that was free a moment ago. */
 export function freePort() {
@@ -82,6 +85,23 @@ export function run(args, { env = {}, cwd = freshDirectory() } = {}) {
   return process_;
 }
 
+/** Where what the binary compiled at its first start is kept for further fresh directories of the same binary. */
+const warm = () => {
+  const { mtimeMs, size } = statSync(binary);
+  return join(tmpdir(), `chatcall-test-cache-${size}-${Math.floor(mtimeMs)}`);
+};
+
+function warmUp(data) {
+  if (existsSync(warm()) && !existsSync(join(data, 'cache'))) cpSync(warm(), join(data, 'cache'), { recursive: true });
+}
+
+function keepWarm(data) {
+  if (existsSync(warm()) || !existsSync(join(data, 'cache'))) return;
+  const copy = mkdtempSync(`${warm()}-`);
+  cpSync(join(data, 'cache'), copy, { recursive: true });
+  try { renameSync(copy, warm()); } catch { rmSync(copy, { recursive: true }); }
+}
+
 /** A running server and its files. */
 export class Server {
   constructor(options) {
@@ -94,7 +114,8 @@ export class Server {
 
   /** Starts the process and waits for its line; the port stays the same over restarts. */
   async start() {
-    const { args = [], env = {}, conformance } = this.options;
+    const { args = [], env = {}, conformance, cold } = this.options;
+    if (!cold) warmUp(this.data);
     const more = ['--private-port', '0'];
     if (conformance) {
       this.conformancePort ??= await freePort();
@@ -116,6 +137,7 @@ export class Server {
       child.stdout.on('data', look);
       this.process.exited.then((exit) => { clearTimeout(late); fail(new Error(`ended before it was ready: ${JSON.stringify(exit)}\n${this.output()}`)); });
     });
+    if (!cold) keepWarm(this.data);
     if (conformance) {
       await accepting(this.conformancePort);
       this.conformanceUrl = `http://127.0.0.1:${this.conformancePort}`;
@@ -166,7 +188,7 @@ export class Server {
 }
 
 /**
- * @param {{args?: string[], env?: Record<string, string>, data?: string, port?: number, conformance?: boolean}} [options]
+ * @param {{args?: string[], env?: Record<string, string>, data?: string, port?: number, conformance?: boolean, cold?: boolean}} [options]
  * @returns {Promise<Server>}
  */
 export function startServer(options = {}) {
