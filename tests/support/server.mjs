@@ -1,7 +1,7 @@
 // Starts and stops the product's binary as a real process. Nothing here knows what the product does.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { cpSync, existsSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -91,8 +91,21 @@ const warm = () => {
   return join(tmpdir(), `chatcall-test-cache-${size}-${Math.floor(mtimeMs)}`);
 };
 
-function warmUp(data) {
+/** One start of a new binary compiles; others wait for what it keeps. Answers how to let them go on. */
+async function warmUp(data) {
+  const lock = `${warm()}.lock`;
+  let release = () => {};
+  for (const end = Date.now() + READY_MS; !existsSync(warm()) && Date.now() < end; await sleep(50)) {
+    try {
+      mkdirSync(lock);
+      release = () => rmSync(lock, { recursive: true, force: true });
+      break;
+    } catch {
+      if (existsSync(lock) && Date.now() - statSync(lock).mtimeMs > READY_MS) rmSync(lock, { recursive: true, force: true });
+    }
+  }
   if (existsSync(warm()) && !existsSync(join(data, 'cache'))) cpSync(warm(), join(data, 'cache'), { recursive: true });
+  return release;
 }
 
 function keepWarm(data) {
@@ -115,7 +128,21 @@ export class Server {
   /** Starts the process and waits for its line; the port stays the same over restarts. */
   async start() {
     const { args = [], env = {}, conformance, cold } = this.options;
-    if (!cold) warmUp(this.data);
+    const release = cold || existsSync(join(this.data, 'cache')) ? () => {} : await warmUp(this.data);
+    try {
+      await this.#launch(args, env, conformance);
+      if (!cold) keepWarm(this.data);
+    } finally {
+      release();
+    }
+    if (conformance) {
+      await accepting(this.conformancePort);
+      this.conformanceUrl = `http://127.0.0.1:${this.conformancePort}`;
+    }
+    return this;
+  }
+
+  async #launch(args, env, conformance) {
     const more = ['--private-port', '0'];
     if (conformance) {
       this.conformancePort ??= await freePort();
@@ -137,12 +164,6 @@ export class Server {
       child.stdout.on('data', look);
       this.process.exited.then((exit) => { clearTimeout(late); fail(new Error(`ended before it was ready: ${JSON.stringify(exit)}\n${this.output()}`)); });
     });
-    if (!cold) keepWarm(this.data);
-    if (conformance) {
-      await accepting(this.conformancePort);
-      this.conformanceUrl = `http://127.0.0.1:${this.conformancePort}`;
-    }
-    return this;
   }
 
   output() {
@@ -165,7 +186,7 @@ export class Server {
     if ((await Promise.race([exited, late])) === 'late') {
       child.kill('SIGKILL');
       await exited;
-      throw new Error(`still alive ${ms} ms after ${signal}\n${this.output()}`);
+      throw new Error(`still alive ${ms} ms after ${signal}\n${this.output().slice(-1_500)}`);
     }
     this.logs += this.output();
     const { exit } = this.process;
