@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { atEnd } from './cleanup.mjs';
@@ -22,6 +22,9 @@ export const freshSecret = () => randomBytes(48).toString('base64url').replace(/
 
 /** What most suites run with: no rates, cheap hashing. */
 export const relaxed = { CHATCALL_ENV: 'development', RATE_LIMITS: 'off', BCRYPT_COST: '4' };
+
+/** Machine code of the component, compiled once for all servers of all suites. */
+const cache = process.env.CHATCALL_CACHE ?? join(dirname(binary), 'chatcall-cache');
 
 const children = new Set();
 const killAll = () => children.forEach((child) => child.kill('SIGKILL'));
@@ -69,7 +72,7 @@ export function run(args, { env = {}, cwd = freshDirectory() } = {}) {
   if (!existsSync(binary)) throw new Error(`no binary at ${binary}: build it first, or set CHATCALL_BIN`);
   const { PATH, HOME, TMPDIR, LANG } = process.env;
   const inherited = Object.fromEntries(Object.entries({ PATH, HOME, TMPDIR, LANG }).filter(([, value]) => value));
-  const child = spawn(binary, args, { cwd, env: { ...inherited, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(binary, args, { cwd, env: { ...inherited, CHATCALL_CACHE: cache, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   children.add(child);
   const process_ = { child, pid: child.pid, stdout: '', stderr: '', exit: null };
   for (const stream of ['stdout', 'stderr']) {

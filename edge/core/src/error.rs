@@ -210,6 +210,63 @@ fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
+/// Why a request to the Engine.IO path is refused: status and `{"code","message"}` (codes 0-5 are the protocol's).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineError {
+    UnknownTransport,
+    UnknownSid,
+    BadHandshakeMethod,
+    BadRequest,
+    Forbidden,
+    UnsupportedVersion,
+    /// A body over `maxPayload`; the session goes on.
+    TooLarge,
+    /// Too many connects of this address.
+    TooMany,
+    /// The gateway is full or stops.
+    Unavailable,
+}
+
+impl EngineError {
+    /// HTTP status.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Forbidden => 403,
+            Self::TooLarge => 413,
+            Self::TooMany => 429,
+            Self::Unavailable => 503,
+            Self::UnknownTransport
+            | Self::UnknownSid
+            | Self::BadHandshakeMethod
+            | Self::BadRequest
+            | Self::UnsupportedVersion => 400,
+        }
+    }
+
+    /// JSON body.
+    #[must_use]
+    pub fn body(self) -> &'static str {
+        match self {
+            Self::UnknownTransport => r#"{"code":0,"message":"Transport unknown"}"#,
+            Self::UnknownSid => r#"{"code":1,"message":"Session ID unknown"}"#,
+            Self::BadHandshakeMethod => r#"{"code":2,"message":"Bad handshake method"}"#,
+            Self::BadRequest => r#"{"code":3,"message":"Bad request"}"#,
+            Self::Forbidden => r#"{"code":4,"message":"Forbidden"}"#,
+            Self::UnsupportedVersion => r#"{"code":5,"message":"Unsupported protocol version"}"#,
+            Self::TooLarge => r#"{"code":3,"message":"Payload too large"}"#,
+            Self::TooMany => r#"{"code":4,"message":"Too many connections"}"#,
+            Self::Unavailable => r#"{"code":4,"message":"Try again later"}"#,
+        }
+    }
+}
+
+/// Status of a polling answer that is not an error: with a body, and of `OPTIONS`.
+#[must_use]
+pub fn polling_status(has_body: bool) -> u16 {
+    if has_body { 200 } else { 204 }
+}
+
 /// Close codes of a WebSocket. 1000-1015 are RFC 6455 7.4.1; 4000-4999 are ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseCode {

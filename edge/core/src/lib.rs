@@ -4,7 +4,9 @@
 //! about the host: the same code runs in a Durable Object, in the wasmtime host and in the simulator.
 
 pub mod auth;
+pub mod content;
 pub mod dialect;
+pub mod effects;
 pub mod engineio;
 pub mod error;
 pub mod gateway;
@@ -13,6 +15,7 @@ pub mod limits;
 pub mod object;
 pub mod objects;
 pub mod platform;
+pub mod rate;
 pub mod room;
 pub mod settings;
 pub mod shard;

@@ -16,6 +16,14 @@ pub const POLLING_PACKETS: usize = 64;
 pub const POLLING_BUFFER_BYTES: usize = 256 * 1024;
 /// How long a polling GET is held.
 pub const POLL_HOLD_MS: u64 = 25_000;
+/// A room that does not exist, or has nothing to do, is dropped from memory after this time.
+pub const ABSENT_IDLE_MS: u64 = 5_000;
+/// A Room asks again where its members are.
+pub const LOCATE_EVERY_MS: u64 = 30_000;
+/// Events wait at most this long for the whereabouts of members right after a Room was loaded.
+pub const LOCATE_HOLD_MS: u64 = 1_000;
+/// A batch that a gateway did not take is followed by another try after this time.
+pub const DELIVER_RETRY_MS: u64 = 1_000;
 /// From the open packet to an authenticated namespace.
 pub const AUTH_TIMEOUT_MS: u64 = 5_000;
 /// Sockets of one address that are not authenticated yet, per gateway.
@@ -44,6 +52,14 @@ pub const RESUME_EVENTS_PER_CONVERSATION: usize = 500;
 pub const RESUME_EVENTS: usize = 2_000;
 /// Events a Gateway pulls from a Room at once.
 pub const PULL_PAGE: usize = 100;
+/// Pulls that one socket has under way at once.
+pub const PULLS_PER_SOCKET: usize = 4;
+/// Replayed events written before the gateway waits for the socket to drain.
+pub const REPLAY_CHUNK_EVENTS: usize = 100;
+/// A pull that failed outside a resume is tried again this often, then the socket is closed to resume by itself.
+pub const PULL_RETRIES: u32 = 5;
+/// Conversations of which one socket holds a cursor or that it opened.
+pub const SOCKET_CONVERSATIONS: usize = 5_000;
 /// Members of a conversation.
 pub const CONVERSATION_MEMBERS: usize = 1_000;
 /// Members up to which marks of a conversation are listed in `sync:resume` acks.
@@ -56,6 +72,14 @@ pub const GATEWAY_SOCKETS: usize = 5_000;
 pub const GATEWAY_CONNECTS_PER_SECOND: u32 = 200;
 /// Upgrade candidate without `5`.
 pub const UPGRADE_TIMEOUT_MS: u64 = 10_000;
+/// While an upgrade is probed, a held polling GET is ended this often.
+pub const UPGRADE_CHECK_MS: u64 = 100;
+/// Final packets of a closed polling session wait this long for its last GET.
+pub const LINGER_MS: u64 = 30_000;
+/// Closed polling sessions whose final packets a gateway keeps.
+pub const LINGERING_SESSIONS: usize = 256;
+/// Name of a Socket.IO namespace.
+pub const NAMESPACE_BYTES: usize = 128;
 /// A call to another object without reply.
 pub const CALL_TIMEOUT_MS: u64 = 8_000;
 /// Registration of a gateway at a User without renewal.
@@ -74,6 +98,8 @@ pub const PRESENCE_COALESCE_MS: u64 = 1_000;
 pub const DEDUPE_MS: u64 = 7 * 24 * 3_600_000;
 /// Keys of repeated sends that a Room keeps in memory.
 pub const DEDUPE_KEYS: usize = 10_000;
+/// Sends without `clientId` whose call a Room remembers, against repetition between objects.
+pub const CALLS_REMEMBERED: usize = 64;
 /// Messages per minute of one user (V-27).
 pub const MESSAGES_PER_MINUTE: u32 = 100;
 /// Sends per second that a conversation admits.
@@ -82,6 +108,12 @@ pub const ROOM_SENDS_PER_SECOND: u32 = 150;
 pub const JOINS_PER_MINUTE: u32 = 60;
 /// One typing event per conversation and socket in this time.
 pub const TYPING_EVERY_MS: u64 = 3_000;
+/// Failed socket authentications of one address per minute.
+pub const FAILED_AUTH_PER_MINUTE: u32 = 5;
+/// Connects without a valid token of one address per minute.
+pub const ANONYMOUS_CONNECTS_PER_MINUTE: u32 = 20;
+/// Events a socket may send per second, `hb` aside; twice as many at once.
+pub const SOCKET_EVENTS_PER_SECOND: u32 = 50;
 /// A room without traffic is dropped from memory after this time.
 pub const IDLE_MS: u64 = 60_000;
 /// `auth:expiring` comes this long before `exp`; the socket is closed this long after it.
@@ -112,3 +144,34 @@ pub const PAGE_MAX: u64 = 200;
 pub const CONVERSATIONS_MAX: u64 = 500;
 /// A repeated refresh by the same client gets the same successor within this time (S2).
 pub const REFRESH_REPEAT_MS: u64 = 10_000;
+/// A signed request between our own parts is refused when it is older than this.
+pub const INTERNAL_REQUEST_MS: u64 = 30_000;
+/// Longest access token that is looked at.
+pub const ACCESS_TOKEN_BYTES: usize = 4 * 1024;
+/// A rate of guarantees 3.3: `burst` at once, and as many again in `window_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub burst: u32,
+    pub window_ms: u64,
+}
+
+/// Wrong logins of one account from one address.
+pub const WRONG_LOGINS_PER_ACCOUNT: Rate = Rate { burst: 5, window_ms: 15 * 60_000 };
+/// Wrong logins of one address.
+pub const WRONG_LOGINS_PER_ADDRESS: Rate = Rate { burst: 50, window_ms: 3_600_000 };
+/// Registrations of one address.
+pub const REGISTRATIONS_PER_ADDRESS: Rate = Rate { burst: 5, window_ms: 3_600_000 };
+/// Refreshes of one user.
+pub const REFRESHES_PER_USER: Rate = Rate { burst: 30, window_ms: 60_000 };
+/// A bucket untouched for this long is full again, whatever its rate.
+pub const RATE_FORGET_MS: u64 = 24 * 3_600_000;
+/// Rows that one request sweeps out of a table of things that expire.
+pub const SWEEP_ROWS: u64 = 20;
+/// Health asks the storage for a write at most this often.
+pub const HEALTH_PROBE_MS: u64 = 5_000;
+/// Members in one answer of the conversation list; the list is cut (and paged) before it.
+pub const LIST_MEMBERS: u64 = 20_000;
+/// User agent kept with a session, in characters.
+pub const DEVICE_CHARS: usize = 200;
+/// How often a handler tells a User of a revocation before it gives up.
+pub const REVOKE_TRIES: usize = 3;

@@ -65,7 +65,7 @@ pub struct Profile {
     pub status: String,
 }
 
-/// What a person sends (E-004, G-22), already checked by the caller with [`crate::room::check_content`].
+/// What a person sends (E-004, G-22), already checked by the caller with [`crate::content::check`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewMessage {
     pub content: String,

@@ -1,33 +1,357 @@
-//! Room object.
+//! Room: the single writer of a conversation. Members, order, messages, watermarks.
+//!
+//! It is not for sockets (Gateways hold them), accounts (people database) or presence (Users). What it says about a
+//! message always stands behind the Persist of that message, because outputs apply in order.
 
+mod audience;
+mod create;
+mod history;
+mod ids;
+mod load;
+mod marks;
+mod send;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use wire::Timestamp;
+use wire::{ConversationType, ErrorCode, MemberRole, MessageId, MessageKind, RoomId, Timestamp, UserId};
 
-use crate::object::{Input, Object, Output};
+use crate::effects::Effects;
+use crate::error::Failure;
+use crate::limits;
+use crate::object::{CallKey, Input, Kind, Object, ObjectId, Output};
+use crate::objects::Message;
+use crate::rate::Bucket;
 use crate::settings::Settings;
+use audience::Audience;
+use history::Read;
+use ids::MessageIds;
 
-/// Stub, replaced by the real state machine.
+/// Messages kept in memory: pages of most replays and histories come from here.
+const RECENT: usize = 200;
+
+/// A conversation's row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Meta {
+    pub kind: ConversationType,
+    pub name: Option<String>,
+    pub avatar_url: Option<String>,
+    pub created_by: Option<UserId>,
+    pub created_at: Timestamp,
+    pub generation: u64,
+}
+
+/// A member's row; former members keep theirs, because their messages show their name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seat {
+    pub role: MemberRole,
+    pub username: String,
+    pub display_name: String,
+    pub avatar_url: Option<String>,
+    pub status: String,
+    pub joined_at: Timestamp,
+    pub joined_seq: u64,
+    pub left_at: Option<Timestamp>,
+    pub left_seq: Option<u64>,
+    pub delivered_seq: u64,
+    pub read_seq: u64,
+    pub blocks: bool,
+    pub changes: u64,
+    /// Newest own message in memory: whoever writes has nothing unread up to there.
+    pub own_seq: u64,
+}
+
+impl Seat {
+    fn is_member(&self) -> bool {
+        self.left_at.is_none()
+    }
+}
+
+/// A message's row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    pub seq: u64,
+    pub id: MessageId,
+    pub sender: Option<UserId>,
+    pub client_id: Option<String>,
+    /// Messages up to this one.
+    pub nth: u64,
+    pub kind: MessageKind,
+    pub content: String,
+    pub reply_to: Option<MessageId>,
+    /// JSON.
+    pub metadata: Option<String>,
+    pub created_at: Timestamp,
+    pub edited_at: Option<Timestamp>,
+    pub deleted_at: Option<Timestamp>,
+    pub digest: [u8; 16],
+}
+
+/// The Room object.
 #[derive(Debug)]
-pub struct Room {}
+pub struct Room {
+    id: RoomId,
+    settings: Rc<Settings>,
+    fx: Effects,
+    seed: [u8; 32],
+    state: State,
+    last_use: Timestamp,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing is known; the first question loads.
+    New,
+    /// Storage was asked; questions wait.
+    Loading { load: u64, waiting: VecDeque<Input> },
+    /// No such conversation.
+    Absent,
+    Ready(Box<Ready>),
+}
+
+/// Everything of a loaded conversation.
+#[derive(Debug)]
+struct Ready {
+    meta: Meta,
+    members: BTreeMap<UserId, Seat>,
+    /// Newest seq given.
+    head: u64,
+    /// Messages up to the head.
+    count: u64,
+    recent: VecDeque<Stored>,
+    keys: Keys,
+    /// The newest sends without key: between objects they may repeat too.
+    once: VecDeque<(ObjectId, CallKey, u64)>,
+    ids: MessageIds,
+    audience: Audience,
+    marks: marks::Dirty,
+    reads: BTreeMap<u64, Read>,
+    /// A read that decides about order is under way: everything else waits.
+    blocked: Option<(u64, send::Decision)>,
+    waiting: VecDeque<Input>,
+    sender_rates: BTreeMap<UserId, Bucket>,
+    room_rate: Option<Bucket>,
+    /// Calls whose reply matters.
+    calls: BTreeMap<CallKey, audience::Called>,
+    said_goodbye: bool,
+}
+
+/// Keys of repeated sends (M2).
+#[derive(Debug, Default)]
+struct Keys {
+    seqs: BTreeMap<UserId, BTreeMap<String, u64>>,
+    len: usize,
+    /// Every key of the last [`limits::DEDUPE_MS`] is here: an unknown one is new.
+    complete: bool,
+}
 
 impl Room {
     /// Before its `Started`.
     #[must_use]
-    pub fn new(_name: wire::RoomId, _settings: Rc<Settings>) -> Self {
-        Self {}
+    pub fn new(id: RoomId, settings: Rc<Settings>) -> Self {
+        Self { id, settings, fx: Effects::default(), seed: [0; 32], state: State::New, last_use: Timestamp(0) }
+    }
+
+    fn asked(&mut self, from: ObjectId, call: CallKey, msg: Message, now: Timestamp) {
+        if let Message::Create { kind, name, by, members } = msg {
+            return self.create(&from, call, kind, name, by, members, now);
+        }
+        let State::Ready(ready) = &mut self.state else {
+            return self.refuse(&from, call, not_visible(&from));
+        };
+        ready.noticed(&mut self.fx, self.id, &from, &msg);
+        match msg {
+            Message::Send { from: actor, message } => self.send(from, call, actor, message, now),
+            Message::Join { user } => self.join(&from, call, user),
+            Message::Describe { user } => self.describe(&from, call, user),
+            Message::Typing { from: actor, on } => self.typing(&from, call, actor, on),
+            Message::MarkRead { user, up_to } => self.mark_read(from, call, user, up_to, now),
+            Message::MarkDelivered { user, up_to } => {
+                if ready.member(user).is_none() {
+                    return self.refuse(&from, call, not_visible(&from));
+                }
+                self.mark_delivered(user, up_to, now);
+                self.fx.reply(&from, call, Message::Done);
+            }
+            Message::Pull { user, after, limit, generation, marks } => {
+                self.pull(from, call, user, after, limit, generation, marks, now);
+            }
+            Message::History { user, cursor, limit } => self.history(from, call, user, cursor, limit, now),
+            Message::Moved { user, epoch, version, gateways } => self.moved(user, epoch, version, gateways),
+            Message::Blocked { by, on } => self.blocked_by(&from, call, by, on),
+            _ => self.fx.reply(&from, call, Message::Done),
+        }
+    }
+
+    fn refuse(&mut self, to: &ObjectId, call: CallKey, failure: impl Into<Failure>) {
+        self.fx.reply(to, call, Message::Refused { failure: failure.into() });
+    }
+
+    fn blocked_by(&mut self, from: &ObjectId, call: CallKey, by: UserId, on: bool) {
+        if let State::Ready(ready) = &mut self.state
+            && ready.meta.kind == ConversationType::Direct
+            && let Some(seat) = ready.members.get_mut(&by)
+            && seat.blocks != on
+        {
+            seat.blocks = on;
+            self.fx.persist(vec![crate::sql::room::set_blocks(self.id, by, on)]);
+        }
+        self.fx.reply(from, call, Message::Done);
+    }
+
+    fn replied(&mut self, call: CallKey, result: Result<Message, crate::object::CallError>, now: Timestamp) {
+        if let State::Ready(ready) = &mut self.state {
+            ready.replied(&mut self.fx, self.id, call, result, now);
+        }
+    }
+
+    /// Lets the inputs in that waited for a read; another read may make the rest wait again, in the same order.
+    fn release(&mut self, waiting: VecDeque<Input>, now: Timestamp) {
+        for input in waiting {
+            self.handle(input, now);
+        }
+    }
+}
+
+/// What a caller reads about a conversation that is not his (contract 2.3): 404 by REST, `PERMISSION_DENIED` on sockets.
+fn not_visible(from: &ObjectId) -> ErrorCode {
+    if from.kind == Kind::Http { ErrorCode::NotFound } else { ErrorCode::PermissionDenied }
+}
+
+impl Ready {
+    fn members(&self) -> impl Iterator<Item = (&UserId, &Seat)> {
+        self.members.iter().filter(|(_, seat)| seat.is_member())
+    }
+
+    fn member(&self, user: UserId) -> Option<&Seat> {
+        self.members.get(&user).filter(|seat| seat.is_member())
+    }
+
+    /// Somebody in a direct conversation blocks the other: typing and marks vanish silently (contract 2.3).
+    fn is_hushed(&self) -> bool {
+        self.meta.kind == ConversationType::Direct && self.members().any(|(_, seat)| seat.blocks)
+    }
+
+    fn member_ids(&self) -> BTreeSet<UserId> {
+        self.members().map(|(id, _)| *id).collect()
+    }
+
+    /// The row of `seq`, if it is in memory.
+    fn recent_at(&self, seq: u64) -> Option<&Stored> {
+        let at = self.recent.partition_point(|row| row.seq < seq);
+        self.recent.get(at).filter(|row| row.seq == seq)
+    }
+
+    /// Whether every message above `seq` is in memory.
+    fn recent_covers(&self, seq: u64) -> bool {
+        seq >= self.head || self.count as usize == self.recent.len() || self.recent.front().is_some_and(|row| row.seq <= seq + 1)
+    }
+
+    /// Messages up to `seq`, when memory can tell.
+    fn nth_at(&self, seq: u64) -> Option<u64> {
+        if seq >= self.head {
+            return Some(self.count);
+        }
+        let at = self.recent.partition_point(|row| row.seq <= seq);
+        match at.checked_sub(1).and_then(|at| self.recent.get(at)) {
+            Some(row) => Some(row.nth),
+            None if self.count as usize == self.recent.len() => Some(0),
+            None => None,
+        }
     }
 }
 
 impl Object for Room {
-    fn handle(&mut self, _input: Input, _now: Timestamp) {}
+    fn handle(&mut self, input: Input, now: Timestamp) {
+        match input {
+            Input::Started { epoch, seed, .. } => {
+                self.fx = Effects::new(epoch);
+                self.seed = seed;
+                self.state = State::New;
+                self.last_use = now;
+                return;
+            }
+            Input::Persisted { .. } => return self.fx.persisted(),
+            Input::Alarm => return self.alarm(now),
+            Input::Loaded { load, result } => return self.loaded(load, result, now),
+            Input::Object { .. } | Input::Reply { .. } => {}
+            _ => return,
+        }
+        match &mut self.state {
+            State::New => {
+                let load = self.begin_load();
+                self.state = State::Loading { load, waiting: VecDeque::from([input]) };
+            }
+            State::Loading { waiting, .. } => waiting.push_back(input),
+            State::Ready(ready) if ready.blocked.is_some() => ready.waiting.push_back(input),
+            _ => match input {
+                Input::Object { from, call, msg } => {
+                    if !matches!(msg, Message::Moved { .. }) {
+                        self.last_use = now;
+                    }
+                    self.asked(from, call, msg, now);
+                }
+                Input::Reply { call, result } => self.replied(call, result, now),
+                _ => {}
+            },
+        }
+    }
+
     fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.fx.pop()
     }
+
     fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+        let idle_at = match &self.state {
+            State::Ready(_) => self.last_use.plus_ms(limits::IDLE_MS),
+            State::New | State::Absent => self.last_use.plus_ms(limits::ABSENT_IDLE_MS),
+            State::Loading { .. } => return None,
+        };
+        // Everything that is due waits for the read, and its answer asks again.
+        if matches!(&self.state, State::Ready(ready) if ready.blocked.is_some()) {
+            return None;
+        }
+        let State::Ready(ready) = &self.state else { return Some(idle_at) };
+        [Some(idle_at), ready.marks.flush_at(), ready.audience.due()].into_iter().flatten().min()
     }
-    fn is_idle(&self, _now: Timestamp) -> bool {
-        false
+
+    fn is_idle(&self, now: Timestamp) -> bool {
+        match &self.state {
+            State::Loading { .. } => false,
+            State::New | State::Absent => now.since(self.last_use) >= limits::ABSENT_IDLE_MS,
+            State::Ready(ready) => ready.said_goodbye && ready.nothing_under_way() && self.fx.settled(),
+        }
     }
 }
+
+impl Room {
+    fn alarm(&mut self, now: Timestamp) {
+        let State::Ready(ready) = &mut self.state else { return };
+        if ready.blocked.is_some() {
+            return;
+        }
+        if ready.marks.flush_at().is_some_and(|at| at <= now) {
+            self.flush_marks(now);
+        }
+        let State::Ready(ready) = &mut self.state else { return };
+        ready.audience_alarm(&mut self.fx, self.id, now);
+        if now.since(self.last_use) >= limits::IDLE_MS {
+            if ready.nothing_under_way() && self.fx.settled() {
+                ready.goodbye(&mut self.fx, self.id);
+            } else {
+                // Something is still under way: ask again later.
+                self.last_use = Timestamp(now.0.saturating_sub(limits::IDLE_MS - limits::ABSENT_IDLE_MS));
+            }
+        }
+    }
+}
+
+impl Ready {
+    fn nothing_under_way(&self) -> bool {
+        self.reads.is_empty() && self.blocked.is_none() && self.marks.is_clean()
+    }
+}
+
+#[cfg(test)]
+mod tests;

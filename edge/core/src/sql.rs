@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 pub mod people;
+pub mod people_gateway;
+pub mod projection;
 pub mod room;
 pub mod user;
 

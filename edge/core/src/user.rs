@@ -1,33 +1,215 @@
-//! User object.
+//! User: where a person's sockets are, whether the person is online, contacts, and sessions that are over.
+//!
+//! It holds no socket (Gateways do) and no password (people database). It is the registrar: Rooms and Gateways ask it
+//! and are told of changes.
 
+mod contacts;
+mod load;
+mod outbox;
+mod presence;
+mod sessions;
+mod sockets;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use wire::Timestamp;
+use wire::{ErrorCode, RoomId, SessionId, Timestamp, UserId};
 
-use crate::object::{Input, Object, Output};
+use crate::effects::Effects;
+use crate::error::Failure;
+use crate::limits;
+use crate::object::{CallError, CallKey, Input, Object, ObjectId, Output};
+use crate::objects::Message;
 use crate::settings::Settings;
 
-/// Stub, replaced by the real state machine.
+/// The User object.
 #[derive(Debug)]
-pub struct User {}
+pub struct User {
+    id: UserId,
+    fx: Effects,
+    epoch: u64,
+    state: State,
+    last_use: Timestamp,
+}
+
+#[derive(Debug)]
+enum State {
+    New,
+    /// Storage was asked; everything waits.
+    Loading { load: u64, waiting: VecDeque<Input> },
+    Ready(Box<Ready>),
+}
+
+#[derive(Debug)]
+struct Ready {
+    sockets: sockets::Sockets,
+    presence: presence::Presence,
+    /// Rooms that want to know where the sockets are.
+    interested: BTreeSet<RoomId>,
+    revoked: BTreeSet<SessionId>,
+    min_version: u64,
+    contacts: BTreeMap<UserId, contacts::Contact>,
+    outbox: outbox::Outbox,
+    calls: BTreeMap<CallKey, Called>,
+    /// A query for whom this person may see is under way.
+    seeing: Option<u64>,
+    /// It must run again, because something changed meanwhile.
+    see_again: bool,
+    /// Whom this person may see, once it was asked for.
+    sees: Option<Vec<UserId>>,
+    /// New sockets that wait for it.
+    arriving: Vec<(ObjectId, CallKey)>,
+    /// Direct rooms being looked up, to tell them of a block.
+    blocking: BTreeMap<u64, bool>,
+}
+
+/// A call of ours whose reply matters.
+#[derive(Debug)]
+enum Called {
+    Verify { gateway: String, epoch: u64 },
+    Outbox { id: u64 },
+    Close { gateway: String, epoch: u64, msg: Message, tries: u32 },
+}
 
 impl User {
     /// Before its `Started`.
     #[must_use]
-    pub fn new(_name: wire::UserId, _settings: Rc<Settings>) -> Self {
-        Self {}
+    pub fn new(id: UserId, _settings: Rc<Settings>) -> Self {
+        Self { id, fx: Effects::default(), epoch: 0, state: State::New, last_use: Timestamp(0) }
+    }
+
+    fn asked(&mut self, from: ObjectId, call: CallKey, msg: Message, now: Timestamp) {
+        match msg {
+            Message::SocketUp { at, session, version, sockets } => {
+                self.socket_up(from, call, at, session, version, sockets, now);
+            }
+            Message::SocketDown { at, sockets, clean } => self.socket_down(&from, call, &at, sockets, clean, now),
+            Message::Renew { at, sockets } => self.renew(&from, call, at, sockets, now),
+            Message::Watch { at } => self.watch(from, call, at),
+            Message::Unwatch { at } => self.unwatch(&from, call, &at),
+            Message::Locate { room } => self.locate(&from, call, room),
+            Message::Forget { room } => self.forget(room),
+            Message::MembershipChanged { .. } => {
+                self.refresh_sees();
+                self.fx.reply(&from, call, Message::Done);
+            }
+            Message::Revoke { sessions, version, reason } => self.revoke(&from, call, sessions, version, &reason, now),
+            Message::ContactRequest { me, other } => self.contact_request(&from, call, me.id, other, now),
+            Message::ContactAnswer { me, other, answer } => self.contact_answer(&from, call, me.id, other, answer, now),
+            Message::ContactChanged { from: other, change, version } => {
+                self.contact_changed(&from, call, other, change, version, now);
+            }
+            _ => self.fx.reply(&from, call, Message::Done),
+        }
+    }
+
+    fn replied(&mut self, call: CallKey, result: Result<Message, CallError>, now: Timestamp) {
+        let State::Ready(ready) = &mut self.state else { return };
+        match ready.calls.remove(&call) {
+            Some(Called::Verify { gateway, epoch }) => self.verified(&gateway, epoch, result, now),
+            Some(Called::Outbox { id }) => self.outbox_replied(id, &result, now),
+            Some(Called::Close { gateway, epoch, msg, tries }) if result.is_err() => {
+                self.close_again(&gateway, epoch, msg, tries);
+            }
+            _ => {}
+        }
+    }
+
+    fn refuse(&mut self, to: &ObjectId, call: CallKey, failure: impl Into<Failure>) {
+        self.fx.reply(to, call, Message::Refused { failure: failure.into() });
     }
 }
 
 impl Object for User {
-    fn handle(&mut self, _input: Input, _now: Timestamp) {}
+    fn handle(&mut self, input: Input, now: Timestamp) {
+        match input {
+            Input::Started { epoch, .. } => {
+                self.fx = Effects::new(epoch);
+                self.epoch = epoch;
+                self.state = State::New;
+                self.last_use = now;
+                // Sockets stored by an earlier life are verified at once: nobody stays online for ever (P1).
+                let load = self.begin_load();
+                self.state = State::Loading { load, waiting: VecDeque::new() };
+                return;
+            }
+            Input::Persisted { .. } => return self.fx.persisted(),
+            Input::Loaded { load, result } => return self.loaded(load, result, now),
+            Input::Alarm => return self.alarm(now),
+            Input::Object { .. } | Input::Reply { .. } => {}
+            _ => return,
+        }
+        self.last_use = now;
+        match &mut self.state {
+            State::New => {
+                let load = self.begin_load();
+                self.state = State::Loading { load, waiting: VecDeque::from([input]) };
+            }
+            State::Loading { waiting, .. } => waiting.push_back(input),
+            State::Ready(_) => match input {
+                Input::Object { from, call, msg } => self.asked(from, call, msg, now),
+                Input::Reply { call, result } => self.replied(call, result, now),
+                _ => {}
+            },
+        }
+    }
+
     fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.fx.pop()
     }
+
     fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+        let idle_at = self.last_use.plus_ms(limits::IDLE_MS);
+        match &self.state {
+            State::New => Some(idle_at),
+            State::Loading { .. } => None,
+            State::Ready(ready) => {
+                let idle_at = ready.nobody_cares().then_some(idle_at);
+                [idle_at, ready.presence.due(), ready.sockets.due(), ready.outbox.due()].into_iter().flatten().min()
+            }
+        }
     }
-    fn is_idle(&self, _now: Timestamp) -> bool {
-        false
+
+    fn is_idle(&self, now: Timestamp) -> bool {
+        now.since(self.last_use) >= limits::IDLE_MS
+            && match &self.state {
+                State::New => true,
+                State::Loading { .. } => false,
+                State::Ready(ready) => ready.nobody_cares() && ready.nothing_under_way() && self.fx.settled(),
+            }
     }
 }
+
+impl User {
+    fn alarm(&mut self, now: Timestamp) {
+        self.expire_leases(now);
+        self.presence_alarm(now);
+        self.outbox_alarm(now);
+        if let State::Ready(ready) = &self.state
+            && now.since(self.last_use) >= limits::IDLE_MS
+            && !(ready.nothing_under_way() && self.fx.settled())
+        {
+            // Something is still under way: ask again later.
+            self.last_use = Timestamp(now.0.saturating_sub(limits::IDLE_MS - limits::ABSENT_IDLE_MS));
+        }
+    }
+}
+
+impl Ready {
+    /// Nobody would notice if this object were dropped from memory.
+    fn nobody_cares(&self) -> bool {
+        self.sockets.is_empty() && self.presence.is_quiet() && self.interested.is_empty()
+    }
+
+    fn nothing_under_way(&self) -> bool {
+        self.outbox.is_empty() && self.seeing.is_none() && self.arriving.is_empty() && self.blocking.is_empty()
+    }
+}
+
+/// Why a session may not open a socket.
+fn session_over() -> Failure {
+    Failure::new(ErrorCode::Unauthorized)
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ CREATE TABLE conversation_heads (
     generation INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     message_count INTEGER NOT NULL,     -- messages with seq <= seq
+    last_sender TEXT,                   -- who sent the last message: unread is 0 for that person
     last_message TEXT,                  -- wire Message as JSON, null while there is none
     active_at INTEGER NOT NULL          -- ms, newest activity
 ) WITHOUT ROWID;
@@ -24,8 +25,7 @@ CREATE TABLE members_by_user (
     left_at INTEGER,                    -- ms, null while a member
     delivered_seq INTEGER NOT NULL,
     read_seq INTEGER NOT NULL,
-    read_count INTEGER NOT NULL,        -- messages with seq <= read_seq
-    own_after INTEGER NOT NULL,         -- own messages above read_seq: unread = message_count - read_count - own_after
+    read_count INTEGER NOT NULL,        -- messages read, or followed by an own one: unread = message_count - read_count
     PRIMARY KEY (user_id, room_id)
 ) WITHOUT ROWID;
 
@@ -39,3 +39,5 @@ CREATE TABLE contacts (
     created_at INTEGER NOT NULL,        -- ms
     PRIMARY KEY (user_id, other_id)
 ) WITHOUT ROWID;
+
+CREATE INDEX contacts_by_other ON contacts (other_id, status);

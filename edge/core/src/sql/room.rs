@@ -1,1 +1,190 @@
+//! Statements of Room storage (`schema/migrations/room`).
 
+use wire::{MessageId, RoomId, Timestamp, UserId};
+
+use super::{Statement, Value};
+use crate::room::{Meta, Seat, Stored};
+
+/// Columns of a message row, for `format!`-free statements below.
+macro_rules! message_query {
+    ($rest:literal) => {
+        concat!(
+            "SELECT seq, id, sender_id, client_id, nth, kind, content, reply_to, metadata, created_at, edited_at, \
+             deleted_at, digest FROM room_messages WHERE room_id=?1 ",
+            $rest
+        )
+    };
+}
+
+/// Everything a Room needs before its first decision: meta, members, newest messages, keys of repeated sends.
+#[must_use]
+pub fn load(room: RoomId, recent: usize, keys: usize) -> Vec<Statement> {
+    vec![
+        Statement::new(
+            "SELECT type, name, avatar_url, created_by, created_at, generation FROM rooms WHERE room_id=?1",
+            vec![room.into()],
+        ),
+        Statement::new(
+            "SELECT user_id, role, username, display_name, avatar_url, status, joined_at, joined_seq, left_at, left_seq, \
+             delivered_seq, read_seq, blocks, changes FROM room_members WHERE room_id=?1 ORDER BY joined_seq, user_id",
+            vec![room.into()],
+        ),
+        Statement::new(message_query!("ORDER BY seq DESC LIMIT ?2"), vec![room.into(), (recent as u64).into()]),
+        Statement::new(
+            "SELECT sender_id, client_id, seq, created_at FROM room_messages WHERE room_id=?1 ORDER BY seq DESC LIMIT ?2",
+            vec![room.into(), (keys as u64).into()],
+        ),
+    ]
+}
+
+/// Inserts the room's row.
+#[must_use]
+pub fn insert_room(room: RoomId, meta: &Meta) -> Statement {
+    Statement::new(
+        "INSERT INTO rooms (room_id, type, name, avatar_url, created_by, created_at, generation) VALUES (?1,?2,?3,?4,?5,?6,?7)",
+        vec![
+            room.into(),
+            super::projection::type_word(meta.kind).into(),
+            meta.name.clone().into(),
+            meta.avatar_url.clone().into(),
+            meta.created_by.into(),
+            meta.created_at.into(),
+            meta.generation.into(),
+        ],
+    )
+}
+
+/// Inserts a member.
+#[must_use]
+pub fn insert_member(room: RoomId, user: UserId, seat: &Seat) -> Statement {
+    Statement::new(
+        "INSERT INTO room_members (room_id, user_id, role, username, display_name, avatar_url, status, joined_at, joined_seq, \
+         delivered_seq, read_seq, blocks, changes) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+        vec![
+            room.into(),
+            user.into(),
+            super::projection::role_word(seat.role).into(),
+            seat.username.clone().into(),
+            seat.display_name.clone().into(),
+            seat.avatar_url.clone().into(),
+            seat.status.clone().into(),
+            seat.joined_at.into(),
+            seat.joined_seq.into(),
+            seat.delivered_seq.into(),
+            seat.read_seq.into(),
+            seat.blocks.into(),
+            seat.changes.into(),
+        ],
+    )
+}
+
+/// Raises the watermarks of a member; a lower value never replaces a higher one (M7).
+#[must_use]
+pub fn raise_marks(room: RoomId, user: UserId, delivered_seq: u64, read_seq: u64, now: Timestamp) -> Statement {
+    Statement::new(
+        "UPDATE room_members SET delivered_at=CASE WHEN ?3>delivered_seq THEN ?5 ELSE delivered_at END, \
+         read_at=CASE WHEN ?4>read_seq THEN ?5 ELSE read_at END, delivered_seq=max(delivered_seq,?3), \
+         read_seq=max(read_seq,?4) WHERE room_id=?1 AND user_id=?2",
+        vec![room.into(), user.into(), delivered_seq.into(), read_seq.into(), now.into()],
+    )
+}
+
+/// Sets whether a member of a direct conversation blocks the other one.
+#[must_use]
+pub fn set_blocks(room: RoomId, user: UserId, on: bool) -> Statement {
+    Statement::new(
+        "UPDATE room_members SET blocks=?3 WHERE room_id=?1 AND user_id=?2",
+        vec![room.into(), user.into(), on.into()],
+    )
+}
+
+/// Inserts a message: row, seq and key are one row, so they are one transaction.
+#[must_use]
+pub fn insert_message(room: RoomId, message: &Stored) -> Statement {
+    Statement::new(
+        "INSERT INTO room_messages (room_id, seq, id, sender_id, client_id, nth, kind, content, reply_to, metadata, \
+         created_at, digest) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+        vec![
+            room.into(),
+            message.seq.into(),
+            message.id.into(),
+            message.sender.into(),
+            message.client_id.clone().into(),
+            message.nth.into(),
+            message.kind_word().into(),
+            message.content.clone().into(),
+            message.reply_to.into(),
+            message.metadata.clone().into(),
+            message.created_at.into(),
+            Value::Blob(message.digest.to_vec()),
+        ],
+    )
+}
+
+/// Messages above `seq`, oldest first.
+#[must_use]
+pub fn after(room: RoomId, seq: u64, limit: u64) -> Statement {
+    Statement::new(message_query!("AND seq>?2 ORDER BY seq LIMIT ?3"), vec![room.into(), seq.into(), limit.into()])
+}
+
+/// Messages below `seq`, newest first.
+#[must_use]
+pub fn before(room: RoomId, seq: u64, limit: u64) -> Statement {
+    Statement::new(message_query!("AND seq<?2 ORDER BY seq DESC LIMIT ?3"), vec![room.into(), seq.into(), limit.into()])
+}
+
+/// Messages older than a time, newest first.
+#[must_use]
+pub fn before_time(room: RoomId, at: Timestamp, limit: u64) -> Statement {
+    Statement::new(
+        message_query!("AND created_at<?2 ORDER BY seq DESC LIMIT ?3"),
+        vec![room.into(), at.into(), limit.into()],
+    )
+}
+
+/// Messages older than another message, newest first; that message's seq is looked up in the same statement.
+#[must_use]
+pub fn before_message(room: RoomId, id: MessageId, limit: u64) -> Statement {
+    Statement::new(
+        message_query!(
+            "AND seq<(SELECT seq FROM room_messages WHERE id=?2 AND room_id=?1) ORDER BY seq DESC LIMIT ?3"
+        ),
+        vec![room.into(), id.into(), limit.into()],
+    )
+}
+
+/// A message and those above it, oldest first.
+#[must_use]
+pub fn from_message(room: RoomId, id: MessageId, limit: u64) -> Statement {
+    Statement::new(
+        message_query!("AND seq>=(SELECT seq FROM room_messages WHERE id=?2 AND room_id=?1) ORDER BY seq LIMIT ?3"),
+        vec![room.into(), id.into(), limit.into()],
+    )
+}
+
+/// The message that a sender gave this key.
+#[must_use]
+pub fn by_key(room: RoomId, sender: UserId, client_id: &str) -> Statement {
+    Statement::new(message_query!("AND sender_id=?2 AND client_id=?3"), vec![room.into(), sender.into(), client_id.into()])
+}
+
+/// `id, seq` of the ids that are messages of this room; at most 100 parameters a statement.
+#[must_use]
+pub fn seqs_of(room: RoomId, ids: &[MessageId]) -> Vec<Statement> {
+    ids.iter()
+        .map(|id| Statement::new("SELECT id, seq FROM room_messages WHERE id=?2 AND room_id=?1", vec![room.into(), (*id).into()]))
+        .collect()
+}
+
+/// `nth` of the newest message at or below each seq.
+#[must_use]
+pub fn nth_at(room: RoomId, seqs: &[u64]) -> Vec<Statement> {
+    seqs.iter()
+        .map(|seq| {
+            Statement::new(
+                "SELECT ?2, nth FROM room_messages WHERE room_id=?1 AND seq<=?2 ORDER BY seq DESC LIMIT 1",
+                vec![room.into(), (*seq).into()],
+            )
+        })
+        .collect()
+}

@@ -1,1 +1,103 @@
+//! Statements of User storage (`schema/migrations/user`).
 
+use wire::{SessionId, Timestamp, UserId};
+
+use super::Statement;
+
+/// Everything a User needs before its first decision.
+#[must_use]
+pub fn load(user: UserId) -> Vec<Statement> {
+    vec![
+        Statement::new("SELECT gateway, epoch FROM user_sockets WHERE user_id=?1", vec![user.into()]),
+        Statement::new("SELECT session_id FROM user_revoked WHERE user_id=?1", vec![user.into()]),
+        Statement::new("SELECT min_version FROM user_state WHERE user_id=?1", vec![user.into()]),
+        Statement::new(
+            "SELECT other_id, status, blocked_by, version, other_version, created_at FROM user_contacts WHERE user_id=?1",
+            vec![user.into()],
+        ),
+        Statement::new("SELECT id, target, msg FROM user_outbox WHERE user_id=?1 ORDER BY id", vec![user.into()]),
+    ]
+}
+
+/// The user has sockets at this life of a gateway.
+#[must_use]
+pub fn put_socket(user: UserId, gateway: &str, epoch: u64) -> Statement {
+    Statement::new(
+        "INSERT INTO user_sockets (user_id, gateway, epoch) VALUES (?1,?2,?3) \
+         ON CONFLICT (user_id, gateway) DO UPDATE SET epoch=?3",
+        vec![user.into(), gateway.into(), epoch.into()],
+    )
+}
+
+/// The user has no socket at this gateway any more.
+#[must_use]
+pub fn delete_socket(user: UserId, gateway: &str) -> Statement {
+    Statement::new("DELETE FROM user_sockets WHERE user_id=?1 AND gateway=?2", vec![user.into(), gateway.into()])
+}
+
+/// A session is over.
+#[must_use]
+pub fn revoke(user: UserId, session: SessionId, now: Timestamp) -> Statement {
+    Statement::new(
+        "INSERT INTO user_revoked (user_id, session_id, revoked_at) VALUES (?1,?2,?3) ON CONFLICT DO NOTHING",
+        vec![user.into(), session.into(), now.into()],
+    )
+}
+
+/// Tokens below this version are dead.
+#[must_use]
+pub fn raise_min_version(user: UserId, version: u64) -> Statement {
+    Statement::new(
+        "INSERT INTO user_state (user_id, min_version) VALUES (?1,?2) \
+         ON CONFLICT (user_id) DO UPDATE SET min_version=max(min_version,?2)",
+        vec![user.into(), version.into()],
+    )
+}
+
+/// This side of a pair.
+#[must_use]
+pub fn put_contact(
+    user: UserId,
+    other: UserId,
+    status: &str,
+    blocked_by: bool,
+    version: u64,
+    other_version: u64,
+    created_at: Timestamp,
+) -> Statement {
+    Statement::new(
+        "INSERT INTO user_contacts (user_id, other_id, status, blocked_by, version, other_version, created_at) \
+         VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT (user_id, other_id) DO UPDATE SET status=?3, blocked_by=?4, version=?5, \
+         other_version=?6, created_at=?7",
+        vec![
+            user.into(),
+            other.into(),
+            status.into(),
+            blocked_by.into(),
+            version.into(),
+            other_version.into(),
+            created_at.into(),
+        ],
+    )
+}
+
+/// A message that must arrive.
+#[must_use]
+pub fn put_outbox(user: UserId, id: u64, target: &str, msg: &str) -> Statement {
+    Statement::new(
+        "INSERT INTO user_outbox (user_id, id, target, msg) VALUES (?1,?2,?3,?4)",
+        vec![user.into(), id.into(), target.into(), msg.into()],
+    )
+}
+
+/// Users whose outbox is not empty: a host starts them again after a crash. Rows: user id.
+#[must_use]
+pub fn with_outbox() -> Statement {
+    Statement::new("SELECT DISTINCT user_id FROM user_outbox", vec![])
+}
+
+/// It has arrived.
+#[must_use]
+pub fn delete_outbox(user: UserId, id: u64) -> Statement {
+    Statement::new("DELETE FROM user_outbox WHERE user_id=?1 AND id=?2", vec![user.into(), id.into()])
+}

@@ -1,0 +1,89 @@
+//! Payloads of clients. Identity fields in them are ignored: the token says who acts.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use wire::{MessageId, RoomId};
+
+use crate::content;
+use crate::dialect::fields::{bare_room, message_ids, object, room, seq, text};
+use crate::dialect::{Command, Cursors};
+use crate::error::Failure;
+use crate::objects::ReadUpTo;
+use crate::settings::Settings;
+
+type Parsed = Result<Command, Failure>;
+
+pub(super) fn join(args: &[Value], _settings: &Settings) -> Parsed {
+    Ok(Command::Join { room: bare_room(args)? })
+}
+
+pub(super) fn leave(args: &[Value], _settings: &Settings) -> Parsed {
+    Ok(Command::Leave { room: bare_room(args)? })
+}
+
+pub(super) fn send(args: &[Value], settings: &Settings) -> Parsed {
+    let payload = object(args)?;
+    Ok(Command::Send { room: room(payload)?, message: content::from_envelope(payload, settings)? })
+}
+
+pub(super) fn typing(args: &[Value], _settings: &Settings) -> Parsed {
+    Ok(Command::Typing { room: room(object(args)?)?, on: true })
+}
+
+pub(super) fn stop_typing(args: &[Value], _settings: &Settings) -> Parsed {
+    Ok(Command::Typing { room: room(object(args)?)?, on: false })
+}
+
+pub(super) fn mark_read(args: &[Value], _settings: &Settings) -> Parsed {
+    let payload = object(args)?;
+    let room = room(payload)?;
+    let up_to = match (payload.get("upTo"), payload.get("messageIds")) {
+        (Some(Value::String(id)), _) => {
+            let id = MessageId::parse(id).ok_or_else(|| Failure::invalid("upTo", "A sequence number or message id is expected"))?;
+            ReadUpTo::Ids(vec![id])
+        }
+        (None | Some(Value::Null), Some(ids)) => ReadUpTo::Ids(message_ids(ids, "messageIds")?),
+        (up_to, _) => ReadUpTo::Seq(seq(up_to, "upTo")?),
+    };
+    Ok(Command::MarkRead { room, up_to })
+}
+
+pub(super) fn mark_delivered(args: &[Value], _settings: &Settings) -> Parsed {
+    let payload = object(args)?;
+    Ok(Command::MarkDelivered { room: room(payload)?, up_to: seq(payload.get("upTo"), "upTo")? })
+}
+
+pub(super) fn renew(args: &[Value], _settings: &Settings) -> Parsed {
+    Ok(Command::Renew { token: text(object(args)?, "token")?.to_owned() })
+}
+
+pub(super) fn resume(args: &[Value], _settings: &Settings) -> Parsed {
+    cursors(object(args)?).map(Command::Resume)
+}
+
+/// Reads the payload of `sync:resume`.
+///
+/// # Errors
+/// `INVALID_DATA` for `cursors` or `generations` that are not objects of conversation ids and whole numbers.
+pub fn cursors(payload: &Map<String, Value>) -> Result<Cursors, Failure> {
+    let cursors = match payload.get("cursors") {
+        Some(Value::Object(map)) => numbers(map, "cursors")?.collect::<Result<Vec<_>, _>>()?,
+        _ => return Err(Failure::invalid("cursors", "An object of conversation ids and sequence numbers is expected")),
+    };
+    let generations = match payload.get("generations") {
+        None | Some(Value::Null) => BTreeMap::new(),
+        Some(Value::Object(map)) => numbers(map, "generations")?.collect::<Result<_, _>>()?,
+        Some(_) => return Err(Failure::invalid("generations", "An object of conversation ids and generations is expected")),
+    };
+    Ok(Cursors { cursors, generations })
+}
+
+type Entry = Result<(RoomId, u64), Failure>;
+
+fn numbers<'a>(map: &'a Map<String, Value>, field: &'static str) -> Result<impl Iterator<Item = Entry> + 'a, Failure> {
+    Ok(map.iter().map(move |(id, number)| {
+        let id = RoomId::parse(id).ok_or_else(|| Failure::invalid(field, "A conversation id is expected"))?;
+        Ok((id, seq(Some(number), field)?))
+    }))
+}

@@ -1,0 +1,198 @@
+//! Events and acknowledgements as `chatcall` writes them.
+
+use std::io::Write;
+
+use serde::Serialize;
+use wire::{Member, Message, MessageId, RoomId, Timestamp, UserId};
+
+use crate::dialect::{Answer, Resumed, ServerEvent};
+
+/// Writes the arguments and names the event.
+pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'static str> {
+    match event {
+        ServerEvent::Message { room, message } => {
+            write_message(*room, message, args);
+            Some("chat:message")
+        }
+        ServerEvent::Typing { room, user, username, on } => {
+            let username = on.then_some(*username);
+            write(args, &Typing { conversation_id: *room, user_id: *user, username });
+            Some(if *on { "chat:typing" } else { "chat:stopTyping" })
+        }
+        ServerEvent::Read { room, user, ids, up_to } => {
+            write(args, &Read { conversation_id: *room, user_id: *user, message_ids: ids, up_to: *up_to });
+            Some("chat:read")
+        }
+        ServerEvent::Receipts { room, user, delivered_seq, read_seq } => {
+            let (delivered_seq, read_seq) = (*delivered_seq, *read_seq);
+            write(args, &Receipts { conversation_id: *room, user_id: *user, delivered_seq, read_seq });
+            Some("chat:receipts")
+        }
+        ServerEvent::OnlineList { users } => {
+            write(args, users);
+            Some("presence:onlineList")
+        }
+        ServerEvent::Presence { user, online } => {
+            write(args, &User { user_id: *user });
+            Some(if *online { "presence:online" } else { "presence:offline" })
+        }
+        ServerEvent::Reset { room, head, reason } => {
+            write(args, &Reset { conversation_id: *room, head_seq: *head, reason });
+            Some("sync:reset")
+        }
+        ServerEvent::Expiring { at } => {
+            write(args, &Expiring { expires_at: *at });
+            Some("auth:expiring")
+        }
+        ServerEvent::Revoked { reason } => {
+            write(args, &Revoked { reason });
+            Some("auth:revoked")
+        }
+        ServerEvent::Draining { reconnect_after_ms } => {
+            write(args, &Draining { reconnect_after_ms: *reconnect_after_ms });
+            Some("server:draining")
+        }
+        ServerEvent::Heartbeat => Some("hb"),
+        ServerEvent::Error { failure, event } => {
+            let mut body = failure.to_socket();
+            if let serde_json::Value::Object(map) = &mut body {
+                map.insert("event".into(), (*event).into());
+            }
+            write(args, &body);
+            Some("error")
+        }
+    }
+}
+
+/// Writes the argument of an acknowledgement.
+pub(super) fn answer(answer: &Answer<'_>, args: &mut Vec<u8>) {
+    let ok = true;
+    match answer {
+        Answer::Done => write(args, &Done { ok }),
+        Answer::Joined { room, seq, read_seq, members } => {
+            write(args, &Joined { ok, conversation_id: *room, seq: *seq, read_seq: *read_seq, members });
+        }
+        Answer::Sent { message } => write(args, &Sent { ok, message }),
+        Answer::Marked { read_seq } => write(args, &Marked { ok, read_seq: *read_seq }),
+        Answer::Online { users } => write(args, users),
+        Answer::Resumed(resumed) => write(args, &ResumedAck { ok, resumed, calls: [] }),
+        Answer::Renewed { expires } => write(args, &Renewed { ok, expires_at: *expires }),
+        Answer::Refused(failure) => write(args, &serde_json::json!({"error": failure.to_socket()})),
+    }
+}
+
+/// The row with `conversationId` in front: the row's opening brace becomes the comma behind it.
+fn write_message(room: RoomId, message: &Message, args: &mut Vec<u8>) {
+    let _ = write!(args, "{{\"conversationId\":\"{room}\"");
+    let brace = args.len();
+    write(args, message);
+    if let Some(byte) = args.get_mut(brace) {
+        *byte = b',';
+    }
+}
+
+fn write<T: Serialize + ?Sized>(args: &mut Vec<u8>, value: &T) {
+    // Nothing we serialize can fail, and a vector takes every byte.
+    let _ = serde_json::to_writer(args, value);
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Typing<'a> {
+    conversation_id: RoomId,
+    user_id: UserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Read<'a> {
+    conversation_id: RoomId,
+    user_id: UserId,
+    message_ids: &'a [MessageId],
+    up_to: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Receipts {
+    conversation_id: RoomId,
+    user_id: UserId,
+    delivered_seq: u64,
+    read_seq: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct User {
+    user_id: UserId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reset<'a> {
+    conversation_id: RoomId,
+    head_seq: u64,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Expiring {
+    expires_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Revoked<'a> {
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Draining {
+    reconnect_after_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Done {
+    ok: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Joined<'a> {
+    ok: bool,
+    conversation_id: RoomId,
+    seq: u64,
+    read_seq: u64,
+    members: &'a [Member],
+}
+
+#[derive(Serialize)]
+struct Sent<'a> {
+    ok: bool,
+    message: &'a Message,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Marked {
+    ok: bool,
+    read_seq: u64,
+}
+
+#[derive(Serialize)]
+struct ResumedAck<'a> {
+    ok: bool,
+    #[serde(flatten)]
+    resumed: &'a Resumed,
+    calls: [(); 0],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Renewed {
+    ok: bool,
+    expires_at: Timestamp,
+}

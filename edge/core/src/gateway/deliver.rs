@@ -1,0 +1,229 @@
+//! Live delivery: a Room's batch to the sockets of its audience. One encoding per event and dialect, one `Send` for all
+//! websockets; this is the hot path.
+
+use std::rc::Rc;
+
+use wire::{RoomId, Timestamp, UserId};
+
+use super::Gateway;
+use super::attachment;
+use super::conn::{ConnId, Entry, Saved};
+use super::rooms::Mode;
+use crate::dialect::{DialectId, ServerEvent};
+use crate::effects::Effects;
+use crate::object::{Frame, Output, SocketId};
+use crate::objects::{LiveEvent, Message, Numbered};
+
+/// [`Message::Deliver`].
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) room: RoomId,
+    pub(super) epoch: u64,
+    pub(super) audience: u64,
+    pub(super) users: Option<Vec<UserId>>,
+    pub(super) head: u64,
+    pub(super) durable: Vec<Numbered>,
+    pub(super) live: Vec<LiveEvent>,
+}
+
+/// Whom one event goes to, by dialect.
+#[derive(Debug, Default)]
+pub(super) struct Targets {
+    by_dialect: Vec<(DialectId, Vec<SocketId>, Vec<ConnId>)>,
+}
+
+impl Targets {
+    /// Adds a connection: by its websocket, or for its polling buffer.
+    pub(super) fn add(&mut self, dialect: DialectId, direct: Option<SocketId>, conn: ConnId) {
+        let at = match self.by_dialect.iter().position(|(known, ..)| *known == dialect) {
+            Some(at) => at,
+            None => {
+                self.by_dialect.push((dialect, Vec::new(), Vec::new()));
+                self.by_dialect.len() - 1
+            }
+        };
+        if let Some((_, sockets, slow)) = self.by_dialect.get_mut(at) {
+            match direct {
+                Some(socket) => sockets.push(socket),
+                None => slow.push(conn),
+            }
+        }
+    }
+}
+
+/// Notes that what the attachment holds has changed. `true`: the connection's timer must be set.
+fn touch(entry: &mut Entry, now: Timestamp, fx: &mut Effects) -> bool {
+    entry.touched = now;
+    let set = !entry.save_wanted;
+    entry.save_wanted = true;
+    if entry.saved == Saved::Clean
+        && let Some(socket) = entry.direct
+    {
+        fx.push(Output::Attach { socket, data: attachment::DIRTY.to_vec() });
+        entry.saved = Saved::Dirty;
+    }
+    set
+}
+
+impl Gateway {
+    /// E-005 and every other event of a room, to the sockets here.
+    pub(super) fn deliver(&mut self, batch: Batch, now: Timestamp) -> Message {
+        let Batch { room, epoch, audience, users, head, durable, live } = batch;
+        if epoch != self.epoch {
+            return Message::Accepted { stale: true, unknown_audience: false };
+        }
+        let entry = self.rooms.entry(room).or_default();
+        entry.used_at = now;
+        match users {
+            Some(users) => entry.set_audience(audience, users),
+            None if entry.audience != Some(audience) => {
+                return Message::Accepted { stale: false, unknown_audience: true };
+            }
+            None => {}
+        }
+        entry.resolve(self.changes, &self.users, &self.conns);
+        for numbered in &durable {
+            self.deliver_durable(room, numbered, now);
+        }
+        self.pull_behind(room, head, now);
+        for event in &live {
+            self.deliver_live(room, event, now);
+        }
+        Message::Accepted { stale: false, unknown_audience: false }
+    }
+
+    fn deliver_durable(&mut self, room: RoomId, numbered: &Numbered, now: Timestamp) {
+        let Some(entry) = self.rooms.get_mut(&room) else { return };
+        let seq = numbered.seq;
+        let immediate = self.settings.attach_after_ms == 0;
+        let mut targets = Targets::default();
+        let (mut gaps, mut unmarked, mut timers) = (Vec::new(), Vec::new(), Vec::new());
+        for slot in entry.slots_mut().iter_mut().filter(|slot| slot.member) {
+            let Some(hot) = self.conns.entry(slot.conn) else { continue };
+            match slot.mode {
+                Mode::Live if seq >= slot.next => {
+                    slot.next = seq + 1;
+                    if slot.highest == 0 {
+                        unmarked.push(slot.conn);
+                    }
+                    slot.highest = slot.highest.max(seq);
+                }
+                Mode::Tracked if seq == slot.next => {
+                    slot.next += 1;
+                    // Even where the new cursor follows at once: between the two a restart must not send twice.
+                    if touch(hot, now, &mut self.fx) || immediate {
+                        timers.push(slot.conn);
+                    }
+                }
+                Mode::Tracked if seq > slot.next => {
+                    slot.highest = slot.highest.max(seq);
+                    slot.mode = Mode::Replaying;
+                    gaps.push(slot.conn);
+                    continue;
+                }
+                Mode::Replaying => {
+                    slot.highest = slot.highest.max(seq);
+                    continue;
+                }
+                // A repeated or late batch.
+                Mode::Live | Mode::Tracked | Mode::Cut => continue,
+            }
+            targets.add(slot.dialect, hot.direct, slot.conn);
+        }
+        self.send_to(targets, &ServerEvent::durable(room, &numbered.event), now);
+        for conn in unmarked {
+            if let Some(live) = self.conns.live_mut(conn)
+                && !live.resumed
+            {
+                live.unmarked.push(room);
+            }
+        }
+        for conn in timers {
+            if immediate {
+                self.save(conn);
+            }
+            self.arm(conn);
+        }
+        for conn in gaps {
+            self.start_gap(conn, room, now);
+        }
+    }
+
+    /// Sockets with a cursor that holds less than the Room's head pull.
+    fn pull_behind(&mut self, room: RoomId, head: u64, now: Timestamp) {
+        let Some(entry) = self.rooms.get_mut(&room) else { return };
+        let mut behind = Vec::new();
+        for slot in entry.slots_mut().iter_mut().filter(|slot| slot.member && slot.next <= head) {
+            match slot.mode {
+                Mode::Tracked => {
+                    slot.mode = Mode::Replaying;
+                    behind.push(slot.conn);
+                }
+                Mode::Replaying => slot.highest = slot.highest.max(head),
+                Mode::Live | Mode::Cut => {}
+            }
+        }
+        for conn in behind {
+            self.start_gap(conn, room, now);
+        }
+    }
+
+    fn deliver_live(&mut self, room: RoomId, event: &LiveEvent, now: Timestamp) {
+        let Some(entry) = self.rooms.get_mut(&room) else { return };
+        let mut targets = Targets::default();
+        for slot in entry.slots_mut().iter().filter(|slot| slot.member) {
+            let wanted = match event {
+                LiveEvent::Typing { user, .. } => slot.opened && slot.user != *user,
+                LiveEvent::Read { .. } | LiveEvent::Receipts { .. } => true,
+            };
+            if wanted && let Some(hot) = self.conns.entry(slot.conn) {
+                targets.add(slot.dialect, hot.direct, slot.conn);
+            }
+        }
+        self.send_to(targets, &ServerEvent::live(room, event), now);
+    }
+
+    /// Encodes once per dialect; one `Send` for its websockets.
+    pub(super) fn send_to(&mut self, targets: Targets, event: &ServerEvent<'_>, now: Timestamp) {
+        for (dialect, sockets, slow) in targets.by_dialect {
+            let Some(packet) = dialect.table().event_packet(event) else { continue };
+            if !slow.is_empty() {
+                let shared: Rc<str> = packet.as_str().into();
+                for id in slow {
+                    if let Some(conn) = self.conns.get_mut(id) {
+                        conn.session.send_shared(&shared, &mut self.fx);
+                    }
+                    self.settle(id, now);
+                }
+            }
+            if !sockets.is_empty() {
+                self.fx.push(Output::Send { sockets, frame: Frame::Text(packet) });
+            }
+        }
+    }
+
+    /// Sends an event to one connection in its dialect.
+    pub(super) fn emit(&mut self, id: ConnId, event: &ServerEvent<'_>) {
+        let Some(dialect) = self.conns.live(id).map(|live| live.who.dialect) else { return };
+        if let Some(packet) = dialect.table().event_packet(event)
+            && let Some(conn) = self.conns.get_mut(id)
+        {
+            conn.session.send(packet, &mut self.fx);
+        }
+    }
+
+    /// Notes that what the attachment of a connection holds has changed.
+    pub(super) fn touch(&mut self, id: ConnId, now: Timestamp) {
+        if let Some(entry) = self.conns.entry(id) {
+            touch(entry, now, &mut self.fx);
+        }
+    }
+
+    /// As [`Gateway::touch`], when an old attachment does no harm.
+    pub(super) fn want_save(&mut self, id: ConnId, now: Timestamp) {
+        if let Some(entry) = self.conns.entry(id) {
+            entry.touched = now;
+            entry.save_wanted = true;
+        }
+    }
+}

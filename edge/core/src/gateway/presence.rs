@@ -1,0 +1,287 @@
+//! People with sockets here, whom they may see, and who of those is online (E-010..E-013).
+//!
+//! A User is watched once, however many sockets here may see it. It answers its state and pushes changes; because a
+//! User that was dropped from memory has forgotten who watches, the sweep asks again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::{Timestamp, UserId};
+
+use super::Gateway;
+use super::calls::Called;
+use super::conn::ConnId;
+use super::deliver::Targets;
+use crate::dialect::{Answer, ServerEvent};
+use crate::error::Failure;
+use crate::limits;
+use crate::object::CallError;
+use crate::objects::{self, Message};
+
+/// Requests for the list of online people that may wait per user.
+const WAITING_LISTS: usize = 16;
+
+/// A person with sockets here.
+#[derive(Debug, Default)]
+pub(super) struct LocalUser {
+    /// Authenticated connections.
+    pub(super) conns: Vec<ConnId>,
+    /// Connections that wait for the User's answer.
+    verifying: Vec<ConnId>,
+    /// Whom the person may see, sorted.
+    sees: Vec<UserId>,
+    /// First answers of watched Users that are still to come.
+    unknown: usize,
+    /// Who asked for the list meanwhile.
+    asking: Vec<(ConnId, Option<u64>)>,
+}
+
+/// A User that somebody here may see.
+#[derive(Debug)]
+pub(super) struct Watched {
+    watchers: BTreeSet<UserId>,
+    /// `None` until it has answered.
+    online: Option<bool>,
+    /// Life of the User and version within it.
+    version: (u64, u64),
+    asked_at: Timestamp,
+    /// Watchers that wait for the first answer; `true`: to be told that it is online.
+    waiting: Vec<(UserId, bool)>,
+    asking: bool,
+}
+
+impl Gateway {
+    /// Sockets of this user here.
+    pub(super) fn sockets_of(&self, user: UserId) -> u32 {
+        self.users.get(&user).map_or(0, LocalUser::sockets)
+    }
+
+    /// A connection of this user waits for the User's answer. Counts it already.
+    pub(super) fn add_local(&mut self, id: ConnId, user: UserId) -> u32 {
+        let local = self.users.entry(user).or_default();
+        if !local.conns.contains(&id) && !local.verifying.contains(&id) {
+            local.verifying.push(id);
+        }
+        local.sockets()
+    }
+
+    /// It is authenticated.
+    pub(super) fn make_live(&mut self, id: ConnId, user: UserId) {
+        let local = self.users.entry(user).or_default();
+        local.verifying.retain(|conn| *conn != id);
+        if !local.conns.contains(&id) {
+            local.conns.push(id);
+        }
+    }
+
+    /// It is authenticated, and the User has said whom it may see.
+    pub(super) fn went_live(&mut self, id: ConnId, user: UserId, sees: Vec<UserId>, now: Timestamp) {
+        self.make_live(id, user);
+        self.set_sees(user, sees, false, now);
+    }
+
+    /// It is gone. Answers how many are left.
+    pub(super) fn remove_local(&mut self, id: ConnId, user: UserId) -> u32 {
+        let Some(local) = self.users.get_mut(&user) else { return 0 };
+        local.conns.retain(|conn| *conn != id);
+        local.verifying.retain(|conn| *conn != id);
+        local.asking.retain(|(conn, _)| *conn != id);
+        let left = local.sockets();
+        if left == 0
+            && let Some(local) = self.users.remove(&user)
+        {
+            for other in local.sees {
+                self.unwatch(user, other);
+            }
+        }
+        left
+    }
+
+    /// Connections of this user that wait for the User's answer.
+    pub(super) fn verifying_of(&self, user: UserId) -> Vec<ConnId> {
+        self.users.get(&user).map(|local| local.verifying.clone()).unwrap_or_default()
+    }
+
+    /// Authenticated connections of this user.
+    pub(super) fn conns_of(&self, user: UserId) -> Vec<ConnId> {
+        self.users.get(&user).map(|local| local.conns.clone()).unwrap_or_default()
+    }
+
+    /// The User says that this has changed.
+    pub(super) fn sees_changed(&mut self, user: UserId, sees: Vec<UserId>, now: Timestamp) {
+        if self.users.contains_key(&user) {
+            self.set_sees(user, sees, true, now);
+        }
+    }
+
+    /// `announce`: tell the user's sockets of people that came into sight or left it.
+    fn set_sees(&mut self, user: UserId, mut sees: Vec<UserId>, announce: bool, now: Timestamp) {
+        sees.sort_unstable();
+        sees.dedup();
+        sees.retain(|other| *other != user);
+        let Some(local) = self.users.get_mut(&user) else { return };
+        let before = std::mem::replace(&mut local.sees, sees.clone());
+        for other in sees.iter().filter(|other| before.binary_search(other).is_err()) {
+            self.watch(user, *other, announce, now);
+        }
+        for other in before.iter().filter(|other| sees.binary_search(other).is_err()) {
+            let online = self.watched.get(other).is_some_and(|watched| watched.online == Some(true));
+            self.unwatch(user, *other);
+            if online && announce {
+                self.tell_presence(&[user], *other, false, now);
+            }
+        }
+    }
+
+    fn watch(&mut self, user: UserId, other: UserId, announce: bool, now: Timestamp) {
+        let watched = self.watched.entry(other).or_insert_with(|| Watched {
+            watchers: BTreeSet::new(),
+            online: None,
+            version: (0, 0),
+            asked_at: now,
+            waiting: Vec::new(),
+            asking: false,
+        });
+        let first = watched.watchers.is_empty();
+        watched.watchers.insert(user);
+        match watched.online {
+            Some(true) if announce => self.tell_presence(&[user], other, true, now),
+            Some(_) => {}
+            None => {
+                if first || watched.asking {
+                    watched.waiting.push((user, announce));
+                    if let Some(local) = self.users.get_mut(&user) {
+                        local.unknown += 1;
+                    }
+                }
+                if first {
+                    self.ask_presence(other, now);
+                }
+            }
+        }
+    }
+
+    fn ask_presence(&mut self, other: UserId, now: Timestamp) {
+        if let Some(watched) = self.watched.get_mut(&other) {
+            watched.asking = true;
+            watched.asked_at = now;
+            let msg = Message::Watch { at: self.location() };
+            self.call(objects::user(other), msg, Called::Watch { user: other }, now);
+        }
+    }
+
+    fn unwatch(&mut self, user: UserId, other: UserId) {
+        let Some(watched) = self.watched.get_mut(&other) else { return };
+        watched.watchers.remove(&user);
+        let before = watched.waiting.len();
+        watched.waiting.retain(|(waiting, _)| *waiting != user);
+        let resolved = before - watched.waiting.len();
+        let last = watched.watchers.is_empty();
+        if last {
+            self.watched.remove(&other);
+            let at = self.location();
+            self.fx.tell(objects::user(other), Message::Unwatch { at });
+        }
+        if let Some(local) = self.users.get_mut(&user) {
+            local.unknown = local.unknown.saturating_sub(resolved);
+        }
+    }
+
+    /// The answer to [`Message::Watch`].
+    pub(super) fn watch_answered(&mut self, other: UserId, result: Result<Message, CallError>, now: Timestamp) {
+        let Some(watched) = self.watched.get_mut(&other) else { return };
+        watched.asking = false;
+        let waiting = std::mem::take(&mut watched.waiting);
+        if let Ok(Message::Presence { epoch, version, online, .. }) = result {
+            let silent: Vec<UserId> = waiting.iter().filter(|(_, announce)| !announce).map(|(user, _)| *user).collect();
+            self.presence_is(other, (epoch, version), online, &silent, now);
+        }
+        for (user, _) in waiting {
+            let Some(local) = self.users.get_mut(&user) else { continue };
+            local.unknown = local.unknown.saturating_sub(1);
+            if local.unknown == 0 {
+                for (conn, ack) in std::mem::take(&mut local.asking) {
+                    self.answer_online(conn, ack);
+                    self.settle(conn, now);
+                }
+            }
+        }
+    }
+
+    /// A User pushes its state.
+    pub(super) fn presence(&mut self, other: UserId, epoch: u64, version: u64, online: bool, now: Timestamp) {
+        self.presence_is(other, (epoch, version), online, &[], now);
+    }
+
+    /// Tells watchers of a change; those in `silent` ask for the list themselves.
+    fn presence_is(&mut self, other: UserId, version: (u64, u64), online: bool, silent: &[UserId], now: Timestamp) {
+        let Some(watched) = self.watched.get_mut(&other) else { return };
+        if watched.online.is_some() && version < watched.version {
+            return;
+        }
+        watched.version = version;
+        let before = watched.online.replace(online);
+        if before.unwrap_or(false) == online {
+            return;
+        }
+        let watchers: Vec<UserId> = watched.watchers.iter().filter(|user| !silent.contains(user)).copied().collect();
+        self.tell_presence(&watchers, other, online, now);
+    }
+
+    fn tell_presence(&mut self, watchers: &[UserId], other: UserId, online: bool, now: Timestamp) {
+        let mut targets = Targets::default();
+        for user in watchers {
+            for id in self.conns_of(*user) {
+                let Some(dialect) = self.conns.live(id).map(|live| live.who.dialect) else { continue };
+                if let Some(entry) = self.conns.entry(id) {
+                    targets.add(dialect, entry.direct, id);
+                }
+            }
+        }
+        self.send_to(targets, &ServerEvent::Presence { user: other, online }, now);
+    }
+
+    /// E-010: answered when the first answers are in.
+    pub(super) fn get_online(&mut self, id: ConnId, ack: Option<u64>, event: &str) {
+        let Some(user) = self.conns.live(id).map(|live| live.who.user) else { return };
+        let Some(local) = self.users.get_mut(&user) else { return };
+        if local.unknown == 0 {
+            self.answer_online(id, ack);
+        } else if local.asking.len() < WAITING_LISTS {
+            local.asking.push((id, ack));
+        } else {
+            self.refuse(id, ack, event, &Failure::rate_limited(1_000));
+        }
+    }
+
+    /// E-011, and the acknowledgement if one is wanted.
+    fn answer_online(&mut self, id: ConnId, ack: Option<u64>) {
+        let Some(user) = self.conns.live(id).map(|live| live.who.user) else { return };
+        let Some(local) = self.users.get(&user) else { return };
+        let online = |other: &&UserId| self.watched.get(other).is_some_and(|watched| watched.online == Some(true));
+        let users: Vec<UserId> = local.sees.iter().filter(online).copied().collect();
+        self.emit(id, &ServerEvent::OnlineList { users: &users });
+        self.answer(id, ack, &Answer::Online { users: &users });
+    }
+
+    /// Asks watched Users again that may have forgotten.
+    pub(super) fn watch_again(&mut self, now: Timestamp) {
+        let stale = |watched: &Watched| {
+            !watched.asking && (watched.online.is_none() || now.since(watched.asked_at) >= limits::LEASE_MS)
+        };
+        let ask: Vec<UserId> = self.watched.iter().filter(|(_, watched)| stale(watched)).map(|(user, _)| *user).collect();
+        for other in ask {
+            self.ask_presence(other, now);
+        }
+    }
+}
+
+impl LocalUser {
+    fn sockets(&self) -> u32 {
+        u32::try_from(self.conns.len() + self.verifying.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Users here, for the sweep.
+pub(super) fn with_sockets(users: &BTreeMap<UserId, LocalUser>) -> Vec<(UserId, u32)> {
+    users.iter().map(|(user, local)| (*user, local.sockets())).collect()
+}

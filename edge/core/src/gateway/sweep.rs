@@ -1,0 +1,30 @@
+//! The sweep, every [`limits::SWEEP_MS`] while there are sockets: leases, watches, and what may be forgotten.
+
+use wire::Timestamp;
+
+use super::Gateway;
+use super::presence::with_sockets;
+use crate::limits;
+use crate::objects::{self, Message};
+
+impl Gateway {
+    pub(super) fn sweep(&mut self, now: Timestamp) {
+        self.rates.purge(now);
+        self.last_words.retain(|_, (_, until)| *until > now);
+        let nothing_left = self.conns.is_empty() && self.rates.is_empty() && self.last_words.is_empty();
+        self.sweep_at = (!nothing_left).then(|| now.plus_ms(limits::SWEEP_MS));
+        for (user, sockets) in with_sockets(&self.users) {
+            let at = self.location();
+            self.fx.tell(objects::user(user), Message::Renew { at, sockets });
+        }
+        for id in self.conns.ids() {
+            let unknown = self.conns.live(id).filter(|live| !live.registered).map(|live| live.who.clone());
+            if let Some(who) = unknown {
+                self.register(id, &who, now);
+            }
+        }
+        self.watch_again(now);
+        let conns = &self.conns;
+        self.rooms.retain(|_, room| now.since(room.used_at) < limits::IDLE_MS || !room.is_idle(conns));
+    }
+}

@@ -1,0 +1,15 @@
+//! Rules of the gateway, by behaviour. Everything is driven through `handle` with a fake clock; nothing sleeps.
+
+mod bench;
+
+mod attachments;
+mod authentication;
+mod commands;
+mod conformance;
+mod delivery;
+mod limits_of_clients;
+mod polling;
+mod presence;
+mod resume;
+mod sessions;
+mod upgrade;

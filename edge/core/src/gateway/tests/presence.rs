@@ -1,0 +1,163 @@
+//! Presence: watched once, told to those who may see it (E-010..E-013).
+
+use serde_json::{Value, json};
+
+use super::bench::{Bench, user};
+use crate::object::{CallError, CallKey, SocketId};
+use crate::objects::{self, Message};
+
+fn watch(bench: &mut Bench, n: u64) -> Option<CallKey> {
+    let found = bench.take(|to, msg| {
+        (*to == objects::user(user(n)) && matches!(msg, Message::Watch { .. })).then_some(())
+    });
+    found.map(|(call, ())| call)
+}
+
+fn is(n: u64, version: u64, online: bool) -> Message {
+    Message::Presence { user: user(n), epoch: 1, version, online }
+}
+
+fn list(bench: &mut Bench, socket: SocketId) -> Option<Value> {
+    bench.events(socket).into_iter().find(|event| event[0] == "presence:onlineList").map(|event| event[1].clone())
+}
+
+#[test]
+fn the_list_waits_for_the_first_answers() {
+    let mut bench = Bench::new();
+    let socket = bench.client_seeing(1, &[2, 3, 1]);
+    bench.emit(socket, None, json!(["presence:getOnline"]));
+    assert_eq!(list(&mut bench, socket), None);
+    let (two, three) = (watch(&mut bench, 2).expect("asked"), watch(&mut bench, 3).expect("asked"));
+    assert!(watch(&mut bench, 1).is_none(), "nobody watches oneself");
+    bench.reply(two, is(2, 1, true));
+    assert_eq!(list(&mut bench, socket), None);
+    bench.reply(three, is(3, 1, false));
+    assert_eq!(list(&mut bench, socket), Some(json!([user(2)])));
+}
+
+#[test]
+fn the_acknowledgement_has_the_list_too() {
+    let mut bench = Bench::new();
+    let socket = bench.client(1);
+    bench.emit(socket, Some(4), json!(["presence:getOnline"]));
+    let texts = bench.texts(socket);
+    assert_eq!(texts, [r#"42["presence:onlineList",[]]"#, "434[[]]"]);
+}
+
+#[test]
+fn a_silent_user_delays_the_list_by_the_call_timeout_at_most() {
+    let mut bench = Bench::new();
+    let socket = bench.client_seeing(1, &[2]);
+    bench.emit(socket, None, json!(["presence:getOnline"]));
+    bench.advance(9_000);
+    assert_eq!(list(&mut bench, socket), Some(json!([])));
+    // Later it is found to be online after all.
+    bench.user_says(user(2), is(2, 1, true));
+    assert_eq!(bench.events(socket), [json!(["presence:online", {"userId": user(2)}])]);
+}
+
+#[test]
+fn a_user_is_watched_once_however_many_sockets_may_see_it() {
+    let mut bench = Bench::new();
+    let sockets: Vec<SocketId> = [1, 1, 2].iter().map(|n| bench.client_seeing(*n, &[9])).collect();
+    let call = watch(&mut bench, 9).expect("asked");
+    assert!(watch(&mut bench, 9).is_none());
+    bench.reply(call, is(9, 1, false));
+    bench.user_says(user(9), is(9, 2, true));
+    for socket in &sockets {
+        assert_eq!(bench.events(*socket), [json!(["presence:online", {"userId": user(9)}])]);
+    }
+    bench.user_says(user(9), is(9, 3, false));
+    bench.user_says(user(9), is(9, 2, true));
+    assert_eq!(bench.events(sockets[0]), [json!(["presence:offline", {"userId": user(9)}])], "older ones are ignored");
+    for socket in &sockets[..2] {
+        bench.step(crate::object::Input::SocketClosed { socket: *socket, clean: true });
+    }
+    let unwatched = |bench: &mut Bench| bench.take(|_, msg| matches!(msg, Message::Unwatch { .. }).then_some(()));
+    assert!(unwatched(&mut bench).is_none(), "user 2 still sees it");
+    bench.step(crate::object::Input::SocketClosed { socket: sockets[2], clean: true });
+    assert!(unwatched(&mut bench).is_some());
+}
+
+#[test]
+fn only_permitted_watchers_are_told() {
+    let mut bench = Bench::new();
+    let (sees, blind) = (bench.client_seeing(1, &[9]), bench.client_seeing(2, &[]));
+    let call = watch(&mut bench, 9).expect("asked");
+    bench.reply(call, is(9, 1, false));
+    bench.user_says(user(9), is(9, 2, true));
+    assert_eq!(bench.events(sees).len(), 1);
+    assert_eq!(bench.events(blind), Vec::<Value>::new());
+}
+
+#[test]
+fn people_who_come_into_sight_or_leave_it_are_announced() {
+    let mut bench = Bench::new();
+    let socket = bench.client_seeing(1, &[2]);
+    let call = watch(&mut bench, 2).expect("asked");
+    bench.reply(call, is(2, 1, true));
+    assert_eq!(bench.events(socket), Vec::<Value>::new(), "the list is asked for");
+    bench.user_says(user(1), Message::Sees { user: user(1), sees: vec![user(3)] });
+    assert_eq!(bench.events(socket), [json!(["presence:offline", {"userId": user(2)}])]);
+    let call = watch(&mut bench, 3).expect("asked");
+    bench.reply(call, is(3, 1, true));
+    assert_eq!(bench.events(socket), [json!(["presence:online", {"userId": user(3)}])]);
+}
+
+#[test]
+fn users_that_may_have_forgotten_are_asked_again() {
+    let mut bench = Bench::new();
+    let socket = bench.client_seeing(1, &[2, 3]);
+    let call = watch(&mut bench, 2).expect("asked");
+    bench.reply(call, is(2, 1, false));
+    let call = watch(&mut bench, 3).expect("asked");
+    bench.fail(call, CallError::Lost);
+    bench.advance(14_000);
+    bench.text(socket, "3");
+    bench.advance(10_000);
+    bench.text(socket, "3");
+    assert!(watch(&mut bench, 3).is_some(), "an unknown state is asked for with the next sweep");
+    assert!(watch(&mut bench, 2).is_none());
+    for _ in 0..5 {
+        bench.advance(10_000);
+        bench.text(socket, "3");
+    }
+    assert!(watch(&mut bench, 2).is_some(), "every minute at least");
+}
+
+#[test]
+fn leases_are_renewed_by_the_sweep() {
+    let mut bench = Bench::new();
+    let socket = bench.client(1);
+    bench.advance(20_500);
+    bench.text(socket, "3");
+    let renewed = bench.take(|to, msg| match msg {
+        Message::Renew { sockets, .. } if *to == objects::user(user(1)) => Some(*sockets),
+        _ => None,
+    });
+    assert_eq!(renewed.map(|(_, sockets)| sockets), Some(1));
+}
+
+#[test]
+fn how_a_socket_went_is_told_to_its_user() {
+    for (clean, wanted) in [(true, true), (false, false)] {
+        let mut bench = Bench::new();
+        let socket = bench.client(1);
+        bench.step(crate::object::Input::SocketClosed { socket, clean });
+        let down = bench.take(|_, msg| match msg {
+            Message::SocketDown { sockets, clean, .. } => Some((*sockets, *clean)),
+            _ => None,
+        });
+        assert_eq!(down.map(|(_, down)| down), Some((0, wanted)));
+    }
+}
+
+#[test]
+fn a_half_open_socket_is_found_within_forty_seconds_and_is_no_clean_goodbye() {
+    let mut bench = Bench::new();
+    let socket = bench.client(1);
+    bench.advance(40_000);
+    assert_eq!(bench.closed[&socket], 4000);
+    let down = bench.take(|_, msg| if let Message::SocketDown { clean, .. } = msg { Some(*clean) } else { None });
+    assert_eq!(down.map(|(_, clean)| clean), Some(false));
+}

@@ -1,0 +1,41 @@
+//! health, R-33 info, R-34 the web client.
+
+use serde_json::json;
+use wire::ErrorCode;
+
+use super::Call;
+use super::reply::Reply;
+use crate::dialect::chatcall;
+use crate::error::Failure;
+use crate::platform::{Platform, StoreError};
+use crate::sql::people;
+
+const PAGE: &str = include_str!("../../../../web/index.html");
+
+/// strangers learn the status only. Asks the storage for a write now and then, because a full disk reads well.
+pub(super) async fn health<P: Platform>(call: &Call<'_, P>) -> Reply {
+    let reason = match call.platform.people_batch(vec![people::probe(call.now)]).await {
+        Ok(_) => return Reply::json(200, &json!({"status": "ok", "timestamp": call.now})),
+        Err(StoreError::ReadOnly) => "storage_read_only",
+        Err(StoreError::Conflict | StoreError::Unavailable(_)) => "storage_unavailable",
+    };
+    let status = Failure::new(ErrorCode::NodeUnavailable).status();
+    Reply::json(status, &json!({"status": "degraded", "reason": reason}))
+}
+
+///
+pub(super) fn info<P: Platform>(call: &Call<'_, P>) -> Reply {
+    let body = json!({
+        "name": "ChatCall",
+        "version": env!("CARGO_PKG_VERSION"),
+        "dialects": [chatcall::DIALECT.name],
+        "features": ["groups"],
+        "socketUrl": call.platform.settings().socket_url,
+    });
+    Reply::json(200, &body)
+}
+
+/// every path that is nobody else's.
+pub(super) fn page<P: Platform>(_call: &Call<'_, P>) -> Reply {
+    Reply::html(PAGE)
+}

@@ -1,0 +1,313 @@
+//! Who is where: the gateways that hold sockets of members, and the batches sent to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::{RoomId, Timestamp, UserId};
+
+use super::{Ready, Room, State};
+use crate::effects::Effects;
+use crate::limits;
+use crate::object::{CallError, CallKey, Kind, ObjectId};
+use crate::objects::{self, LiveEvent, Location, Message, Numbered};
+
+/// Whereabouts of the members.
+#[derive(Debug, Default)]
+pub(super) struct Audience {
+    places: BTreeMap<UserId, Place>,
+    gateways: BTreeMap<String, There>,
+    /// Members that were asked and did not answer yet.
+    locating: BTreeSet<UserId>,
+    /// Right after a start events wait for the answers, so that nobody is forgotten.
+    hold_until: Option<Timestamp>,
+    held: (Vec<Numbered>, Vec<LiveEvent>),
+    locate_at: Option<Timestamp>,
+    /// Gateways that did not take a batch.
+    behind: BTreeSet<String>,
+    retry_at: Option<Timestamp>,
+    /// Counts the changes of `gateways`; higher than in any earlier life.
+    versions: u64,
+    /// Newest life of a gateway that is known to be over.
+    ended: BTreeMap<String, u64>,
+}
+
+#[derive(Debug)]
+struct Place {
+    epoch: u64,
+    version: u64,
+    gateways: Vec<Location>,
+}
+
+/// Members at one gateway.
+#[derive(Debug)]
+struct There {
+    epoch: u64,
+    users: BTreeSet<UserId>,
+    /// Version of `users`.
+    version: u64,
+    /// The gateway was sent this version.
+    told: bool,
+}
+
+/// A call of ours that is under way.
+#[derive(Debug)]
+pub(super) enum Called {
+    Locate { user: UserId },
+    /// `batch` is kept while the gateway may not know the audience.
+    Deliver { gateway: String, epoch: u64, batch: Option<(Vec<Numbered>, Vec<LiveEvent>)> },
+}
+
+impl Room {
+    pub(super) fn moved(&mut self, user: UserId, epoch: u64, version: u64, gateways: Vec<Location>) {
+        if let State::Ready(ready) = &mut self.state {
+            ready.moved(&mut self.fx, self.id, user, epoch, version, gateways);
+        }
+    }
+}
+
+impl Audience {
+    /// When something here is due.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        [self.hold_until, self.locate_at, self.retry_at].into_iter().flatten().min()
+    }
+
+    fn leave(&mut self, user: UserId, gateway: &str) {
+        if let Some(there) = self.gateways.get_mut(gateway)
+            && there.users.remove(&user)
+        {
+            self.versions += 1;
+            (there.version, there.told) = (self.versions, false);
+            if there.users.is_empty() {
+                self.gateways.remove(gateway);
+                self.behind.remove(gateway);
+            }
+        }
+    }
+
+    /// Whether the gateway is in another life than the one we knew.
+    fn arrive(&mut self, user: UserId, at: &Location) -> bool {
+        if self.ended.get(&at.gateway).is_some_and(|ended| at.epoch <= *ended) {
+            return false;
+        }
+        self.versions += 1;
+        let there = self.gateways.entry(at.gateway.clone()).or_insert_with(|| There {
+            epoch: at.epoch,
+            users: BTreeSet::new(),
+            version: 0,
+            told: false,
+        });
+        if at.epoch < there.epoch {
+            return false;
+        }
+        let restarted = at.epoch > there.epoch;
+        if restarted {
+            there.users.clear();
+        }
+        if there.users.insert(user) {
+            (there.epoch, there.version, there.told) = (at.epoch, self.versions, false);
+        }
+        restarted
+    }
+}
+
+impl Ready {
+    /// Asks every member's User where its sockets are.
+    pub(super) fn locate_all(&mut self, fx: &mut Effects, room: RoomId, now: Timestamp) {
+        let first = self.audience.places.is_empty();
+        // Gateways keep the newest version they were told, by whichever life of this Room.
+        self.audience.versions = self.audience.versions.max(fx.life());
+        for user in self.member_ids() {
+            self.locate(fx, room, user);
+        }
+        if first && !self.audience.locating.is_empty() {
+            self.audience.hold_until = Some(now.plus_ms(limits::LOCATE_HOLD_MS));
+        }
+        self.audience.locate_at = Some(now.plus_ms(limits::LOCATE_EVERY_MS));
+    }
+
+    fn locate(&mut self, fx: &mut Effects, room: RoomId, user: UserId) {
+        if self.audience.locating.insert(user) {
+            let call = fx.call(objects::user(user), Message::Locate { room });
+            self.calls.insert(call, Called::Locate { user });
+        }
+    }
+
+    /// A socket speaks that we do not know to be there: its User may have forgotten that we want to know.
+    pub(super) fn noticed(&mut self, fx: &mut Effects, room: RoomId, from: &ObjectId, msg: &Message) {
+        let user = match msg {
+            Message::Join { user } | Message::Pull { user, .. } | Message::MarkRead { user, .. } => *user,
+            Message::Send { from, .. } | Message::Typing { from, .. } => from.id,
+            _ => return,
+        };
+        let there = self.audience.gateways.get(&*from.name).is_some_and(|there| there.users.contains(&user));
+        if from.kind == Kind::Gateway && !there && self.member(user).is_some() {
+            self.locate(fx, room, user);
+        }
+    }
+
+    fn moved(
+        &mut self,
+        fx: &mut Effects,
+        room: RoomId,
+        user: UserId,
+        epoch: u64,
+        version: u64,
+        gateways: Vec<Location>,
+    ) {
+        if self.member(user).is_none() {
+            return;
+        }
+        // Whoever comes to be known here again (a lease that ran out, a late word of a closed socket) may have missed
+        // something in between. Right after a start the events of that time are held instead.
+        let late = self.audience.hold_until.is_none();
+        self.audience.locating.remove(&user);
+        let known = self.audience.places.get(&user);
+        if known.is_none_or(|place| (place.epoch, place.version) <= (epoch, version)) {
+            let before: Vec<String> = known.into_iter().flat_map(|place| &place.gateways).map(|at| at.gateway.clone()).collect();
+            for gateway in before.iter().filter(|name| gateways.iter().all(|at| at.gateway != **name)) {
+                self.audience.leave(user, gateway);
+            }
+            for at in &gateways {
+                let fresh = !before.contains(&at.gateway);
+                if self.audience.arrive(user, at) || (late && fresh) {
+                    self.audience.behind.insert(at.gateway.clone());
+                }
+            }
+            self.audience.places.insert(user, Place { epoch, version, gateways });
+            self.announce_head(fx, room);
+        }
+        if self.audience.hold_until.is_some() && self.audience.locating.is_empty() {
+            self.release_held(fx, room);
+        }
+    }
+
+    /// Tells gateways that may have missed something how far the conversation is: whoever holds less pulls.
+    fn announce_head(&mut self, fx: &mut Effects, room: RoomId) {
+        for gateway in std::mem::take(&mut self.audience.behind) {
+            self.deliver_to(fx, room, &gateway, Vec::new(), Vec::new(), true);
+        }
+    }
+
+    fn release_held(&mut self, fx: &mut Effects, room: RoomId) {
+        self.audience.hold_until = None;
+        let (durable, live) = std::mem::take(&mut self.audience.held);
+        if !(durable.is_empty() && live.is_empty()) {
+            self.deliver(fx, room, durable, live);
+        }
+    }
+
+    /// Events to every gateway that holds members.
+    pub(super) fn deliver(&mut self, fx: &mut Effects, room: RoomId, durable: Vec<Numbered>, live: Vec<LiveEvent>) {
+        let live = if self.is_hushed() { Vec::new() } else { live };
+        if durable.is_empty() && live.is_empty() {
+            return;
+        }
+        if self.audience.hold_until.is_some() {
+            self.audience.held.0.extend(durable);
+            self.audience.held.1.extend(live);
+            return;
+        }
+        let names: Vec<String> = self.audience.gateways.keys().cloned().collect();
+        for name in names {
+            self.deliver_to(fx, room, &name, durable.clone(), live.clone(), false);
+        }
+    }
+
+    fn deliver_to(
+        &mut self,
+        fx: &mut Effects,
+        room: RoomId,
+        gateway: &str,
+        durable: Vec<Numbered>,
+        live: Vec<LiveEvent>,
+        tell_users: bool,
+    ) {
+        let Some(there) = self.audience.gateways.get_mut(gateway) else { return };
+        let users = (tell_users || !there.told).then(|| there.users.iter().copied().collect());
+        there.told = true;
+        let batch = users.is_none().then(|| (durable.clone(), live.clone()));
+        let msg = Message::Deliver {
+            room,
+            epoch: there.epoch,
+            audience: there.version,
+            users,
+            head: self.head,
+            durable,
+            live,
+        };
+        let epoch = there.epoch;
+        let call = fx.call(ObjectId::new(Kind::Gateway, gateway), msg);
+        self.calls.insert(call, Called::Deliver { gateway: gateway.to_owned(), epoch, batch });
+    }
+
+    /// An answer to a call of ours.
+    pub(super) fn replied(
+        &mut self,
+        fx: &mut Effects,
+        room: RoomId,
+        call: CallKey,
+        result: Result<Message, CallError>,
+        now: Timestamp,
+    ) {
+        match (self.calls.remove(&call), result) {
+            (Some(Called::Locate { .. }), Ok(Message::Moved { user, epoch, version, gateways })) => {
+                self.moved(fx, room, user, epoch, version, gateways);
+            }
+            (Some(Called::Locate { user }), _) => {
+                self.audience.locating.remove(&user);
+                if self.audience.hold_until.is_some() && self.audience.locating.is_empty() {
+                    self.release_held(fx, room);
+                }
+            }
+            (Some(Called::Deliver { gateway, epoch, .. }), Ok(Message::Accepted { stale: true, .. })) => {
+                self.gone(fx, room, &gateway, epoch);
+            }
+            (Some(Called::Deliver { gateway, batch, .. }), Ok(Message::Accepted { unknown_audience: true, .. })) => {
+                let (durable, live) = batch.unwrap_or_default();
+                self.deliver_to(fx, room, &gateway, durable, live, true);
+            }
+            (Some(Called::Deliver { gateway, .. }), Err(_)) => {
+                self.audience.behind.insert(gateway);
+                self.audience.retry_at = Some(now.plus_ms(limits::DELIVER_RETRY_MS));
+            }
+            _ => {}
+        }
+    }
+
+    /// The gateway is in another life: ask the Users again.
+    fn gone(&mut self, fx: &mut Effects, room: RoomId, gateway: &str, epoch: u64) {
+        let Some(there) = self.audience.gateways.get(gateway).filter(|there| there.epoch <= epoch) else { return };
+        let users: Vec<UserId> = there.users.iter().copied().collect();
+        self.audience.ended.insert(gateway.to_owned(), there.epoch);
+        self.audience.gateways.remove(gateway);
+        for user in users {
+            if let Some(place) = self.audience.places.get_mut(&user) {
+                place.gateways.retain(|at| at.gateway != gateway);
+            }
+            self.locate(fx, room, user);
+        }
+    }
+
+    pub(super) fn audience_alarm(&mut self, fx: &mut Effects, room: RoomId, now: Timestamp) {
+        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        if due(self.audience.hold_until) {
+            self.release_held(fx, room);
+        }
+        if due(self.audience.retry_at) {
+            self.audience.retry_at = None;
+            self.announce_head(fx, room);
+        }
+        if due(self.audience.locate_at) {
+            self.audience.locating.clear();
+            self.calls.retain(|_, called| matches!(called, Called::Deliver { .. }));
+            self.locate_all(fx, room, now);
+        }
+    }
+
+    /// The Users need not tell us any more.
+    pub(super) fn goodbye(&mut self, fx: &mut Effects, room: RoomId) {
+        for user in self.member_ids() {
+            fx.tell(objects::user(user), Message::Forget { room });
+        }
+        self.said_goodbye = true;
+    }
+}

@@ -1,0 +1,299 @@
+//! From storage to a loaded conversation, and projections that a crash left behind.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wire::{MessageId, MessageKind, Timestamp, UserId};
+
+use super::{Keys, MessageIds, Meta, RECENT, Ready, Room, Seat, State, Stored, history::Read};
+use crate::limits;
+use crate::object::{Input, PersistError, Store};
+use crate::sql::{self, Row, Rows, projection};
+
+impl Room {
+    /// Asks storage for the conversation.
+    pub(super) fn begin_load(&mut self) -> u64 {
+        self.fx.load(Store::Own, sql::room::load(self.id, RECENT, limits::DEDUPE_KEYS))
+    }
+
+    pub(super) fn loaded(&mut self, load: u64, result: Result<Vec<Rows>, PersistError>, now: Timestamp) {
+        match &mut self.state {
+            State::Loading { load: wanted, waiting } if *wanted == load => {
+                let waiting = std::mem::take(waiting);
+                self.begin(result, waiting, now);
+            }
+            State::Ready(ready) => {
+                if ready.blocked.as_ref().is_some_and(|(wanted, _)| *wanted == load) {
+                    if let Some((_, decision)) = ready.blocked.take() {
+                        let waiting = std::mem::take(&mut ready.waiting);
+                        self.decide(decision, result, now);
+                        self.release(waiting, now);
+                    }
+                } else if let Some(read) = ready.reads.remove(&load) {
+                    self.read_done(read, result, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, result: Result<Vec<Rows>, PersistError>, waiting: VecDeque<Input>, now: Timestamp) {
+        let Ok(rows) = result else {
+            // Storage is out of reach: say so, and try again with the next question.
+            self.state = State::New;
+            for input in waiting {
+                if let Input::Object { from, call, .. } = input {
+                    self.refuse(&from, call, wire::ErrorCode::NodeUnavailable);
+                }
+            }
+            return;
+        };
+        self.state = match parse(rows, self.id, self.seed, now) {
+            Loaded::Absent => State::Absent,
+            Loaded::Ready(ready) => {
+                let mut ready = ready;
+                ready.locate_all(&mut self.fx, self.id, now);
+                let load = self.fx.load(Store::People, projection::projected(self.id));
+                ready.reads.insert(load, Read::Reconcile);
+                State::Ready(ready)
+            }
+            Loaded::Damaged => State::New,
+        };
+        if matches!(self.state, State::New) {
+            for input in waiting {
+                if let Input::Object { from, call, .. } = input {
+                    self.refuse(&from, call, wire::ErrorCode::InternalError);
+                }
+            }
+            return;
+        }
+        self.release(waiting, now);
+    }
+
+    /// Compares what is projected with what is true, and repairs what a crash left behind.
+    pub(super) fn reconcile(&mut self, rows: &[Rows]) {
+        let State::Ready(ready) = &mut self.state else { return };
+        let head_known = rows.first().and_then(|head| head.first()).and_then(|row| {
+            Some((row.first()?.as_u64()?, row.get(1)?.as_u64()?))
+        });
+        if head_known.is_none_or(|known| known < (ready.meta.generation, ready.head)) {
+            ready.project_head(&mut self.fx, self.id);
+        }
+        let known: BTreeMap<UserId, u64> = rows
+            .get(1)
+            .into_iter()
+            .flatten()
+            .filter_map(|row| Some((UserId::parse(row.first()?.as_str()?)?, row.get(1)?.as_u64()?)))
+            .collect();
+        let stale: Vec<UserId> = ready
+            .members
+            .iter()
+            .filter(|(user, seat)| known.get(user).is_none_or(|version| *version < seat.version()))
+            .map(|(user, _)| *user)
+            .collect();
+        for user in stale {
+            ready.project_member(&mut self.fx, self.id, user);
+        }
+    }
+}
+
+impl Seat {
+    /// Version of the member's projection: every part only rises, so that a life after a crash goes on above it.
+    pub(super) fn version(&self) -> u64 {
+        self.delivered_seq + self.read_seq + self.own_seq + self.changes
+    }
+
+    /// Up to where this member has nothing unread.
+    pub(super) fn caught_up_to(&self) -> u64 {
+        self.read_seq.max(self.own_seq)
+    }
+}
+
+enum Loaded {
+    Absent,
+    Damaged,
+    Ready(Box<Ready>),
+}
+
+fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32], now: Timestamp) -> Loaded {
+    let [meta, members, messages, keys]: [Rows; 4] = match rows.try_into() {
+        Ok(four) => four,
+        Err(_) => return Loaded::Damaged,
+    };
+    let Some(meta) = meta.first() else { return Loaded::Absent };
+    let Some(meta) = parse_meta(meta) else { return Loaded::Damaged };
+    let mut seats = BTreeMap::new();
+    for row in &members {
+        let Some((user, seat)) = parse_seat(row) else { return Loaded::Damaged };
+        seats.insert(user, seat);
+    }
+    let mut recent = VecDeque::with_capacity(messages.len());
+    for row in &messages {
+        match parse_message(row) {
+            Some(stored) if stored.is_intact(room) => recent.push_front(stored),
+            _ => return Loaded::Damaged,
+        }
+    }
+    for row in &recent {
+        if let Some(seat) = row.sender.and_then(|sender| seats.get_mut(&sender)) {
+            seat.own_seq = row.seq;
+            seat.delivered_seq = seat.delivered_seq.max(row.seq);
+        }
+    }
+    let newest = recent.back();
+    let head = newest.map_or(0, |row| row.seq);
+    let count = newest.map_or(0, |row| row.nth);
+    let ids = MessageIds::new(room, newest.map(|row| row.id), seed);
+    Loaded::Ready(Box::new(Ready {
+        head,
+        count,
+        ids,
+        keys: parse_keys(&keys, now),
+        ..Ready::empty(meta, seats, recent, room, seed)
+    }))
+}
+
+impl Ready {
+    /// A conversation without events.
+    pub(super) fn empty(
+        meta: Meta,
+        members: BTreeMap<UserId, Seat>,
+        recent: VecDeque<Stored>,
+        room: wire::RoomId,
+        seed: [u8; 32],
+    ) -> Self {
+        Self {
+            meta,
+            members,
+            head: 0,
+            count: 0,
+            recent,
+            keys: Keys { complete: true, ..Keys::default() },
+            once: VecDeque::new(),
+            ids: MessageIds::new(room, None, seed),
+            audience: super::Audience::default(),
+            marks: super::marks::Dirty::default(),
+            reads: BTreeMap::new(),
+            blocked: None,
+            waiting: VecDeque::new(),
+            sender_rates: BTreeMap::new(),
+            room_rate: None,
+            calls: BTreeMap::new(),
+            said_goodbye: false,
+        }
+    }
+}
+
+fn parse_keys(rows: &Rows, now: Timestamp) -> Keys {
+    let mut keys = Keys::default();
+    let mut oldest = now;
+    for row in rows {
+        let (Some(seq), Some(at)) = (row.get(2).and_then(sql::Value::as_u64), row.get(3).and_then(sql::Value::as_u64)) else {
+            continue;
+        };
+        oldest = oldest.min(Timestamp(at));
+        if let (Some(sender), Some(key)) = (row.first().and_then(user_id), row.get(1).and_then(sql::Value::as_str)) {
+            keys.insert(sender, key.to_owned(), seq);
+        }
+    }
+    keys.complete = rows.len() < limits::DEDUPE_KEYS || now.since(oldest) > limits::DEDUPE_MS;
+    keys
+}
+
+fn user_id(value: &sql::Value) -> Option<UserId> {
+    UserId::parse(value.as_str()?)
+}
+
+fn parse_meta(row: &Row) -> Option<Meta> {
+    Some(Meta {
+        kind: projection::type_from(row.first()?.as_str()?)?,
+        name: row.get(1)?.as_str().map(str::to_owned),
+        avatar_url: row.get(2)?.as_str().map(str::to_owned),
+        created_by: row.get(3).and_then(user_id),
+        created_at: Timestamp(row.get(4)?.as_u64()?),
+        generation: row.get(5)?.as_u64()?,
+    })
+}
+
+fn parse_seat(row: &Row) -> Option<(UserId, Seat)> {
+    let text = |at: usize| row.get(at)?.as_str().map(str::to_owned);
+    let number = |at: usize| row.get(at)?.as_u64();
+    Some((
+        user_id(row.first()?)?,
+        Seat {
+            role: projection::role_from(row.get(1)?.as_str()?)?,
+            username: text(2)?,
+            display_name: text(3)?,
+            avatar_url: text(4),
+            status: text(5)?,
+            joined_at: Timestamp(number(6)?),
+            joined_seq: number(7)?,
+            left_at: number(8).map(Timestamp),
+            left_seq: number(9),
+            delivered_seq: number(10)?,
+            read_seq: number(11)?,
+            blocks: number(12)? != 0,
+            changes: number(13)?,
+            own_seq: 0,
+        },
+    ))
+}
+
+/// Reads a message row; `None` when a column is not what it must be.
+pub(super) fn parse_message(row: &Row) -> Option<Stored> {
+    let text = |at: usize| row.get(at)?.as_str().map(str::to_owned);
+    let time = |at: usize| row.get(at)?.as_u64().map(Timestamp);
+    Some(Stored {
+        seq: row.first()?.as_u64()?,
+        id: MessageId::parse(row.get(1)?.as_str()?)?,
+        sender: row.get(2).and_then(user_id),
+        client_id: text(3),
+        nth: row.get(4)?.as_u64()?,
+        kind: kind_from(row.get(5)?.as_str()?)?,
+        content: text(6)?,
+        reply_to: row.get(7)?.as_str().and_then(MessageId::parse),
+        metadata: text(8),
+        created_at: time(9)?,
+        edited_at: time(10),
+        deleted_at: time(11),
+        digest: row.get(12)?.as_blob()?.try_into().ok()?,
+    })
+}
+
+fn kind_from(word: &str) -> Option<MessageKind> {
+    Some(match word {
+        "text" => MessageKind::Text,
+        "image" => MessageKind::Image,
+        "file" => MessageKind::File,
+        "voice" => MessageKind::Voice,
+        "system" => MessageKind::System,
+        _ => return None,
+    })
+}
+
+impl Keys {
+    pub(super) fn insert(&mut self, sender: UserId, key: String, seq: u64) {
+        if self.seqs.entry(sender).or_default().insert(key, seq).is_none() {
+            self.len += 1;
+        }
+        if self.len > 2 * limits::DEDUPE_KEYS {
+            self.trim();
+        }
+    }
+
+    pub(super) fn get(&self, sender: UserId, key: &str) -> Option<u64> {
+        self.seqs.get(&sender)?.get(key).copied()
+    }
+
+    /// Keeps the newest [`limits::DEDUPE_KEYS`]; from now on an unknown key must be looked up.
+    fn trim(&mut self) {
+        let mut seqs: Vec<u64> = self.seqs.values().flat_map(|keys| keys.values().copied()).collect();
+        seqs.sort_unstable();
+        let Some(&least) = seqs.len().checked_sub(limits::DEDUPE_KEYS).and_then(|at| seqs.get(at)) else { return };
+        for keys in self.seqs.values_mut() {
+            keys.retain(|_, seq| *seq >= least);
+        }
+        self.seqs.retain(|_, keys| !keys.is_empty());
+        self.len = self.seqs.values().map(BTreeMap::len).sum();
+        self.complete = false;
+    }
+}

@@ -1,0 +1,242 @@
+//! Sending: who may, what was sent before, the next number, and the order of effects.
+
+use sha2::{Digest, Sha256};
+use wire::{ConversationType, ErrorCode, MessageId, MessageKind, RoomId, Timestamp, UserId};
+
+use super::load::parse_message;
+use super::{RECENT, Ready, Room, State, Stored, not_visible};
+use crate::error::Failure;
+use crate::limits;
+use crate::object::{CallKey, ObjectId, PersistError, Store};
+use crate::objects::{Actor, Message, NewMessage, Numbered, RoomEvent};
+use crate::rate::Bucket;
+use crate::sql::{self, Rows};
+
+/// A send that waits for a read: whether its key was used, and whether what it replies to exists.
+#[derive(Debug)]
+pub(super) struct Decision {
+    from: ObjectId,
+    call: CallKey,
+    actor: Actor,
+    message: NewMessage,
+}
+
+impl Room {
+    pub(super) fn send(&mut self, from: ObjectId, call: CallKey, actor: Actor, message: NewMessage, now: Timestamp) {
+        let rated = self.settings.rate_limits;
+        let State::Ready(ready) = &mut self.state else { return };
+        if let Err(failure) = ready.may_send(&actor, &from) {
+            return self.refuse(&from, call, failure);
+        }
+        if message.client_id.is_none()
+            && let Some(row) = ready.sent_by_call(&from, call)
+        {
+            let message = ready.render(self.id, row);
+            return self.fx.reply(&from, call, Message::Sent { message, repeated: true });
+        }
+        let used = message.client_id.as_deref().map(|key| ready.keys.get(actor.id, key));
+        let known = match used {
+            None => Some(None),
+            Some(Some(seq)) => ready.recent_at(seq).map(|row| Some(row.clone())),
+            Some(None) => ready.keys.complete.then_some(None),
+        };
+        match known {
+            Some(Some(row)) => return self.repeat(&from, call, &row, &actor, &message),
+            Some(None) if message.reply_to.is_none_or(|id| ready.recent.iter().any(|row| row.id == id)) => {}
+            _ => {
+                let key = message.client_id.as_deref().map(|key| sql::room::by_key(self.id, actor.id, key));
+                let reply_to = message.reply_to.map(|id| sql::room::seqs_of(self.id, &[id])).unwrap_or_default();
+                let statements = key.into_iter().chain(reply_to).collect();
+                let load = self.fx.load(Store::Own, statements);
+                ready.blocked = Some((load, Decision { from, call, actor, message }));
+                return;
+            }
+        }
+        if rated && let Err(wait_ms) = ready.admit(actor.id, now) {
+            return self.refuse(&from, call, Failure::rate_limited(wait_ms));
+        }
+        self.accept(&from, call, &actor, message, now);
+    }
+
+    /// A read has answered what memory could not.
+    pub(super) fn decide(&mut self, decision: Decision, result: Result<Vec<Rows>, PersistError>, now: Timestamp) {
+        let Decision { from, call, actor, message } = decision;
+        let Ok(rows) = result else {
+            return self.refuse(&from, call, ErrorCode::MessageSendFailed);
+        };
+        let mut rows = rows.into_iter();
+        if message.client_id.is_some()
+            && let Some(row) = rows.next().and_then(|found| found.first().and_then(parse_message))
+        {
+            return self.repeat(&from, call, &row, &actor, &message);
+        }
+        if message.reply_to.is_some() && rows.next().is_none_or(|found| found.is_empty()) {
+            return self.refuse(&from, call, Failure::invalid("replyTo", "The message to reply to is not in this conversation"));
+        }
+        self.accept(&from, call, &actor, message, now);
+    }
+
+    /// The same key again: the first answer for the same content, `CONFLICT` for another (M2).
+    fn repeat(&mut self, from: &ObjectId, call: CallKey, row: &Stored, actor: &Actor, message: &NewMessage) {
+        let State::Ready(ready) = &mut self.state else { return };
+        let again = Stored { content: message.content.clone(), kind: message.kind, ..Stored::of(row, message) };
+        let same = row.edited_at.is_some() || row.deleted_at.is_some() || again.digest_in(self.id) == row.digest;
+        debug_assert_eq!(row.sender, Some(actor.id));
+        if same {
+            let message = ready.render(self.id, row);
+            self.fx.reply(from, call, Message::Sent { message, repeated: true });
+        } else {
+            self.refuse(from, call, Failure::conflict("clientId", "This clientId was used for another message"));
+        }
+    }
+
+    fn accept(&mut self, from: &ObjectId, call: CallKey, actor: &Actor, message: NewMessage, now: Timestamp) {
+        let State::Ready(ready) = &mut self.state else { return };
+        let row = ready.append(self.id, actor, message, now);
+        ready.note_call(from, call, &row);
+        self.fx.persist(vec![sql::room::insert_message(self.id, &row)]);
+        let previous = ready.recent.iter().rev().find_map(|earlier| earlier.sender);
+        ready.remember(row.clone());
+        ready.project_head(&mut self.fx, self.id);
+        if let Some(previous) = previous
+            && previous != actor.id
+        {
+            // Its unread count was 0 by being the last writer; from now on its row must say so.
+            ready.project_member(&mut self.fx, self.id, previous);
+        }
+        let message = ready.render(self.id, &row);
+        self.fx.reply(from, call, Message::Sent { message: message.clone(), repeated: false });
+        let event = Numbered { seq: row.seq, event: RoomEvent::Message { message } };
+        ready.deliver(&mut self.fx, self.id, vec![event], Vec::new());
+    }
+}
+
+impl Ready {
+    fn may_send(&self, actor: &Actor, from: &ObjectId) -> Result<(), Failure> {
+        let seat = self.member(actor.id).ok_or_else(|| not_visible(from))?;
+        if self.meta.kind == ConversationType::Direct {
+            if seat.blocks {
+                return Err(ErrorCode::Blocked.into());
+            }
+            if self.members().any(|(id, other)| *id != actor.id && other.blocks) {
+                return Err(ErrorCode::UserUnavailable.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// V-27 counted here for every route, and the admission of the conversation.
+    fn admit(&mut self, user: UserId, now: Timestamp) -> Result<(), u64> {
+        let per_second = limits::ROOM_SENDS_PER_SECOND;
+        self.room_rate.get_or_insert_with(|| Bucket::new(per_second, 1_000, now)).take(now)?;
+        if self.sender_rates.len() > 2 * limits::CONVERSATION_MEMBERS {
+            self.sender_rates.retain(|_, bucket| !bucket.is_full(now));
+        }
+        self.sender_rates
+            .entry(user)
+            .or_insert_with(|| Bucket::new(limits::MESSAGES_PER_MINUTE, 60_000, now))
+            .take(now)
+    }
+
+    /// Gives the next number and id.
+    fn append(&mut self, room: RoomId, actor: &Actor, message: NewMessage, now: Timestamp) -> Stored {
+        self.head += 1;
+        self.count += 1;
+        if let Some(seat) = self.members.get_mut(&actor.id) {
+            if seat.username != actor.username {
+                seat.username.clone_from(&actor.username);
+            }
+            seat.own_seq = self.head;
+            seat.delivered_seq = self.head;
+        }
+        let mut row = Stored {
+            seq: self.head,
+            id: self.ids.next(now),
+            sender: Some(actor.id),
+            client_id: message.client_id,
+            nth: self.count,
+            kind: message.kind,
+            content: message.content,
+            reply_to: message.reply_to,
+            metadata: message.metadata.map(|value| value.to_string()),
+            created_at: now,
+            edited_at: None,
+            deleted_at: None,
+            digest: [0; 16],
+        };
+        row.digest = row.digest_in(room);
+        row
+    }
+
+    /// What this very call was stored as, if the message came before.
+    fn sent_by_call(&self, from: &ObjectId, call: CallKey) -> Option<&Stored> {
+        let (.., seq) = self.once.iter().find(|(caller, key, _)| (caller, *key) == (from, call))?;
+        self.recent_at(*seq)
+    }
+
+    fn note_call(&mut self, from: &ObjectId, call: CallKey, row: &Stored) {
+        if row.client_id.is_none() && call != CallKey::NONE {
+            self.once.push_back((from.clone(), call, row.seq));
+            if self.once.len() > limits::CALLS_REMEMBERED {
+                self.once.pop_front();
+            }
+        }
+    }
+
+    fn remember(&mut self, row: Stored) {
+        if let (Some(sender), Some(key)) = (row.sender, &row.client_id) {
+            self.keys.insert(sender, key.clone(), row.seq);
+        }
+        self.recent.push_back(row);
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+    }
+}
+
+impl Stored {
+    /// What a repeat of `first` would be stored as, its own content apart.
+    fn of(first: &Self, message: &NewMessage) -> Self {
+        Self {
+            reply_to: message.reply_to,
+            metadata: message.metadata.as_ref().map(ToString::to_string),
+            ..first.clone()
+        }
+    }
+
+    /// The word in storage.
+    pub(crate) fn kind_word(&self) -> &'static str {
+        match self.kind {
+            MessageKind::Text => "text",
+            MessageKind::Image => "image",
+            MessageKind::File => "file",
+            MessageKind::Voice => "voice",
+            MessageKind::System => "system",
+        }
+    }
+
+    /// Digest of everything that must not change unnoticed; each part is prefixed by its length.
+    pub(super) fn digest_in(&self, room: RoomId) -> [u8; 16] {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        part(room.0.as_bytes());
+        part(&self.seq.to_le_bytes());
+        part(self.id.0.as_bytes());
+        part(self.sender.as_ref().map_or(&[][..], |sender| sender.0.as_bytes()));
+        part(self.kind_word().as_bytes());
+        part(self.content.as_bytes());
+        part(self.reply_to.as_ref().map_or(&[][..], |MessageId(id)| id.as_bytes()));
+        part(self.metadata.as_deref().unwrap_or_default().as_bytes());
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&hash.finalize()[..16]);
+        digest
+    }
+
+    /// Whether the row is as it was written.
+    pub(super) fn is_intact(&self, room: RoomId) -> bool {
+        self.digest_in(room) == self.digest
+    }
+}

@@ -1,0 +1,83 @@
+//! From storage to a loaded user.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use wire::{SessionId, Timestamp, UserId};
+
+use super::contacts::Contact;
+use super::{Ready, State, User};
+use crate::object::{Input, PersistError, Store};
+use crate::sql::{self, Rows, Value};
+
+impl User {
+    pub(super) fn begin_load(&mut self) -> u64 {
+        self.fx.load(Store::Own, sql::user::load(self.id))
+    }
+
+    pub(super) fn loaded(&mut self, load: u64, result: Result<Vec<Rows>, PersistError>, now: Timestamp) {
+        match &mut self.state {
+            State::Loading { load: wanted, waiting } if *wanted == load => {
+                let waiting = std::mem::take(waiting);
+                self.begin(result, waiting, now);
+            }
+            State::Ready(ready) if ready.seeing == Some(load) => self.sees_loaded(result),
+            State::Ready(ready) => {
+                if let Some(on) = ready.blocking.remove(&load) {
+                    self.direct_room_found(result, on, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, result: Result<Vec<Rows>, PersistError>, waiting: VecDeque<Input>, now: Timestamp) {
+        let Some(ready) = result.ok().and_then(|rows| parse(rows, now)) else {
+            // Storage is out of reach: say so, and try again with the next question.
+            self.state = State::New;
+            for input in waiting {
+                if let Input::Object { from, call, .. } = input {
+                    self.refuse(&from, call, wire::ErrorCode::NodeUnavailable);
+                }
+            }
+            return;
+        };
+        self.state = State::Ready(Box::new(ready));
+        self.verify_sockets();
+        self.outbox_alarm(now);
+        for input in waiting {
+            self.handle_waiting(input, now);
+        }
+    }
+
+    fn handle_waiting(&mut self, input: Input, now: Timestamp) {
+        match input {
+            Input::Object { from, call, msg } => self.asked(from, call, msg, now),
+            Input::Reply { call, result } => self.replied(call, result, now),
+            _ => {}
+        }
+    }
+}
+
+fn parse(rows: Vec<Rows>, now: Timestamp) -> Option<Ready> {
+    let [sockets, revoked, state, contacts, outbox]: [Rows; 5] = rows.try_into().ok()?;
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let locations = sockets.iter().filter_map(|row| Some((text(row.first())?, row.get(1)?.as_u64()?))).collect();
+    Some(Ready {
+        sockets: super::sockets::Sockets::stored(locations, now),
+        presence: super::presence::Presence::default(),
+        interested: BTreeSet::new(),
+        revoked: revoked.iter().filter_map(|row| SessionId::parse(row.first()?.as_str()?)).collect(),
+        min_version: state.first().and_then(|row| row.first()?.as_u64()).unwrap_or_default(),
+        contacts: contacts
+            .iter()
+            .filter_map(|row| Some((UserId::parse(row.first()?.as_str()?)?, Contact::from_row(row)?)))
+            .collect(),
+        outbox: super::outbox::Outbox::stored(&outbox, now),
+        calls: BTreeMap::new(),
+        seeing: None,
+        see_again: false,
+        sees: None,
+        arriving: Vec::new(),
+        blocking: BTreeMap::new(),
+    })
+}

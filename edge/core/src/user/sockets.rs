@@ -1,0 +1,271 @@
+//! The registrar: which gateways hold sockets of this user, as leases that gateways renew.
+
+use std::collections::BTreeMap;
+
+use wire::{RoomId, SessionId, Timestamp};
+
+use super::{Called, Ready, State, User, session_over};
+use crate::limits;
+use crate::object::{CallError, CallKey, Kind, ObjectId, PersistError, Store};
+use crate::objects::{self, Location, Message};
+use crate::sql::{self, Rows, projection};
+
+/// Sockets by gateway.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    at: BTreeMap<String, Held>,
+    /// Rises with each change, for [`Message::Moved`].
+    version: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    epoch: u64,
+    sockets: u32,
+    lease_until: Timestamp,
+    /// Stored by an earlier life; the gateway was asked whether it is still true.
+    verifying: bool,
+}
+
+impl Sockets {
+    /// What an earlier life stored: to be verified.
+    pub(super) fn stored(locations: Vec<(String, u64)>, now: Timestamp) -> Self {
+        let lease_until = now.plus_ms(limits::LEASE_MS);
+        let held = |epoch| Held { epoch, sockets: 1, lease_until, verifying: true };
+        Self { at: locations.into_iter().map(|(gateway, epoch)| (gateway, held(epoch))).collect(), version: 1 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.at.is_empty()
+    }
+
+    /// Whether any socket is known to live.
+    pub(super) fn any(&self) -> bool {
+        self.at.values().any(|held| !held.verifying)
+    }
+
+    pub(super) fn verifying(&self) -> bool {
+        self.at.values().any(|held| held.verifying)
+    }
+
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        self.at.values().map(|held| held.lease_until).min()
+    }
+
+    pub(super) fn locations(&self) -> Vec<Location> {
+        self.at.iter().map(|(gateway, held)| Location { gateway: gateway.clone(), epoch: held.epoch }).collect()
+    }
+}
+
+impl User {
+    #[allow(clippy::too_many_arguments)] // the fields of one message
+    pub(super) fn socket_up(
+        &mut self,
+        from: ObjectId,
+        call: CallKey,
+        at: Location,
+        session: SessionId,
+        version: u64,
+        sockets: u32,
+        now: Timestamp,
+    ) {
+        let State::Ready(ready) = &mut self.state else { return };
+        if version < ready.min_version || ready.revoked.contains(&session) {
+            return self.refuse(&from, call, session_over());
+        }
+        self.register(at, sockets, now);
+        self.presence_changed(now, None);
+        let State::Ready(ready) = &mut self.state else { return };
+        match &ready.sees {
+            Some(sees) => {
+                let sees = sees.clone();
+                self.fx.reply(&from, call, Message::SocketAccepted { sees });
+            }
+            None => {
+                ready.arriving.push((from, call));
+                self.query_sees();
+            }
+        }
+    }
+
+    pub(super) fn renew(&mut self, from: &ObjectId, call: CallKey, at: Location, sockets: u32, now: Timestamp) {
+        if sockets > 0 {
+            self.register(at, sockets, now);
+            self.presence_changed(now, None);
+        }
+        self.fx.reply(from, call, Message::Done);
+    }
+
+    pub(super) fn socket_down(
+        &mut self,
+        from: &ObjectId,
+        call: CallKey,
+        at: &Location,
+        sockets: u32,
+        clean: bool,
+        now: Timestamp,
+    ) {
+        let State::Ready(ready) = &mut self.state else { return };
+        if let Some(held) = ready.sockets.at.get_mut(&at.gateway)
+            && held.epoch == at.epoch
+        {
+            held.sockets = sockets;
+            if sockets == 0 {
+                self.drop_location(&at.gateway.clone());
+                self.presence_changed(now, Some(clean));
+            }
+        }
+        self.fx.reply(from, call, Message::Done);
+    }
+
+    fn register(&mut self, at: Location, sockets: u32, now: Timestamp) {
+        let State::Ready(ready) = &mut self.state else { return };
+        let known = ready.sockets.at.get(&at.gateway);
+        if known.is_some_and(|held| held.epoch > at.epoch) {
+            return;
+        }
+        let moved = known.is_none_or(|held| held.epoch != at.epoch);
+        let lease_until = now.plus_ms(limits::LEASE_MS);
+        ready.sockets.at.insert(at.gateway.clone(), Held { epoch: at.epoch, sockets, lease_until, verifying: false });
+        if moved {
+            ready.sockets.version += 1;
+            self.tell_rooms();
+            self.fx.persist(vec![sql::user::put_socket(self.id, &at.gateway, at.epoch)]);
+        }
+    }
+
+    fn drop_location(&mut self, gateway: &str) {
+        let State::Ready(ready) = &mut self.state else { return };
+        if ready.sockets.at.remove(gateway).is_some() {
+            ready.sockets.version += 1;
+            if ready.sockets.is_empty() {
+                ready.sees = None;
+            }
+            self.tell_rooms();
+            self.fx.persist(vec![sql::user::delete_socket(self.id, gateway)]);
+        }
+    }
+
+    /// Asks the gateways of an earlier life whether they still hold sockets.
+    pub(super) fn verify_sockets(&mut self) {
+        let State::Ready(ready) = &mut self.state else { return };
+        for at in ready.sockets.locations() {
+            let call = self.fx.call(ObjectId::new(Kind::Gateway, at.gateway.as_str()), Message::Verify { user: self.id });
+            ready.calls.insert(call, Called::Verify { gateway: at.gateway, epoch: at.epoch });
+        }
+    }
+
+    pub(super) fn verified(&mut self, gateway: &str, epoch: u64, result: Result<Message, CallError>, now: Timestamp) {
+        let State::Ready(ready) = &mut self.state else { return };
+        let Some(held) = ready.sockets.at.get_mut(gateway).filter(|held| held.verifying && held.epoch == epoch) else {
+            return;
+        };
+        match result {
+            Ok(Message::Present { epoch: life, sockets }) if sockets > 0 => {
+                self.register(Location { gateway: gateway.to_owned(), epoch: life }, sockets, now);
+                let State::Ready(ready) = &mut self.state else { return };
+                if let Some(held) = ready.sockets.at.get_mut(gateway) {
+                    held.verifying = false;
+                }
+                self.presence_changed(now, None);
+            }
+            Err(CallError::Lost | CallError::Overloaded) => {
+                // Unknown: the lease decides, unless the gateway speaks before.
+                held.verifying = false;
+                held.lease_until = now.plus_ms(limits::SWEEP_MS);
+                self.presence_changed(now, None);
+            }
+            _ => {
+                self.drop_location(gateway);
+                self.presence_changed(now, Some(false));
+            }
+        }
+    }
+
+    pub(super) fn expire_leases(&mut self, now: Timestamp) {
+        let State::Ready(ready) = &mut self.state else { return };
+        let over: Vec<String> =
+            ready.sockets.at.iter().filter(|(_, held)| held.lease_until <= now).map(|(name, _)| name.clone()).collect();
+        for gateway in over {
+            self.drop_location(&gateway);
+            self.presence_changed(now, Some(true));
+        }
+    }
+
+    pub(super) fn locate(&mut self, from: &ObjectId, call: CallKey, room: RoomId) {
+        let State::Ready(ready) = &mut self.state else { return };
+        ready.interested.insert(room);
+        let moved = ready.moved(self.id, self.epoch);
+        self.fx.reply(from, call, moved);
+    }
+
+    pub(super) fn forget(&mut self, room: RoomId) {
+        if let State::Ready(ready) = &mut self.state {
+            ready.interested.remove(&room);
+        }
+    }
+
+    fn tell_rooms(&mut self) {
+        let State::Ready(ready) = &self.state else { return };
+        let moved = ready.moved(self.id, self.epoch);
+        for room in &ready.interested {
+            self.fx.tell(objects::room(*room), moved.clone());
+        }
+    }
+
+    /// Asks the people database whom this person may see.
+    pub(super) fn query_sees(&mut self) {
+        let State::Ready(ready) = &mut self.state else { return };
+        if ready.seeing.is_some() {
+            ready.see_again = true;
+            return;
+        }
+        ready.see_again = false;
+        ready.seeing = Some(self.fx.load(Store::People, vec![projection::sees(self.id, limits::PRESENCE_MEMBERS)]));
+    }
+
+    /// Contacts, blocks or memberships changed.
+    pub(super) fn refresh_sees(&mut self) {
+        let State::Ready(ready) = &mut self.state else { return };
+        if ready.sockets.is_empty() {
+            ready.sees = None;
+        } else {
+            self.query_sees();
+        }
+    }
+
+    pub(super) fn sees_loaded(&mut self, result: Result<Vec<Rows>, PersistError>) {
+        let State::Ready(ready) = &mut self.state else { return };
+        ready.seeing = None;
+        if ready.see_again {
+            return self.query_sees();
+        }
+        let arriving = std::mem::take(&mut ready.arriving);
+        let Ok(rows) = result else {
+            // Presence is not worth refusing a socket for: it sees nobody until the next change.
+            for (from, call) in arriving {
+                self.fx.reply(&from, call, Message::SocketAccepted { sees: Vec::new() });
+            }
+            return;
+        };
+        let found = rows.into_iter().flatten();
+        let sees: Vec<_> = found.filter_map(|row| wire::UserId::parse(row.first()?.as_str()?)).collect();
+        let changed = ready.sees.as_ref().is_some_and(|known| *known != sees);
+        ready.sees = Some(sees.clone());
+        if changed {
+            for at in ready.sockets.locations() {
+                let to = ObjectId::new(Kind::Gateway, at.gateway.as_str());
+                self.fx.tell(to, Message::Sees { user: self.id, sees: sees.clone() });
+            }
+        }
+        for (from, call) in arriving {
+            self.fx.reply(&from, call, Message::SocketAccepted { sees: sees.clone() });
+        }
+    }
+}
+
+impl Ready {
+    fn moved(&self, user: wire::UserId, epoch: u64) -> Message {
+        Message::Moved { user, epoch, version: self.sockets.version, gateways: self.sockets.locations() }
+    }
+}

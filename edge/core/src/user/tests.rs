@@ -1,0 +1,200 @@
+//! Rules of a User over a storage that is empty.
+
+use wire::{ErrorCode, RoomId, SessionId, Timestamp, UserId, uuid_v7};
+
+use super::User;
+use crate::object::{CallKey, Input, Kind, Object, ObjectId, Output, Store};
+use crate::objects::{Actor, ContactAnswer, ContactChange, ContactStatus, Location, Message};
+use crate::settings::Settings;
+use crate::sql::Value;
+
+fn id(n: u64) -> UserId {
+    UserId(uuid_v7(1, 0, n))
+}
+
+struct Host {
+    user: User,
+    now: Timestamp,
+    calls: u64,
+    sees: Vec<UserId>,
+    seen: Vec<Output>,
+}
+
+impl Host {
+    fn new() -> Self {
+        let user = User::new(id(1), Settings::default().into());
+        let mut host = Self { user, now: Timestamp(1_000_000), calls: 0, sees: vec![id(2)], seen: Vec::new() };
+        host.give(Input::Started { sockets: Vec::new(), epoch: 1, seed: [1; 32] });
+        host
+    }
+
+    fn give(&mut self, input: Input) {
+        self.user.handle(input, self.now);
+        while let Some(output) = self.user.poll_output() {
+            self.seen.push(output.clone());
+            match output {
+                Output::Load { load, store: Store::Own, statements } => {
+                    self.give(Input::Loaded { load, result: Ok(vec![Vec::new(); statements.len()]) });
+                }
+                Output::Load { load, store: Store::People, .. } => {
+                    let rows = self.sees.iter().map(|user| vec![Value::from(*user)]).collect();
+                    self.give(Input::Loaded { load, result: Ok(vec![rows]) });
+                }
+                Output::Persist { n, .. } | Output::Project { n, .. } => self.give(Input::Persisted { n }),
+                _ => {}
+            }
+        }
+    }
+
+    fn ask(&mut self, from: &ObjectId, msg: Message) -> Option<Message> {
+        self.calls += 1;
+        let call = CallKey(self.calls);
+        self.seen.clear();
+        self.give(Input::Object { from: from.clone(), call, msg });
+        self.seen.iter().find_map(|output| match output {
+            Output::Reply { call: answered, msg, .. } if *answered == call => Some(msg.clone()),
+            _ => None,
+        })
+    }
+
+    fn told(&self, kind: Kind) -> Vec<Message> {
+        self.seen
+            .iter()
+            .filter_map(|output| match output {
+                Output::Object { to, msg, .. } if to.kind == kind => Some(msg.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn alarm_at(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+        self.seen.clear();
+        self.give(Input::Alarm);
+    }
+}
+
+fn gateway() -> ObjectId {
+    ObjectId::new(Kind::Gateway, "gw-0")
+}
+
+fn at() -> Location {
+    Location { gateway: "gw-0".into(), epoch: 5 }
+}
+
+fn up(host: &mut Host, session: SessionId) -> Option<Message> {
+    host.ask(&gateway(), Message::SocketUp { at: at(), session, version: 1, sockets: 1 })
+}
+
+const SESSION: SessionId = SessionId(uuid::Uuid::from_u128(77));
+
+#[test]
+fn a_new_socket_learns_whom_it_may_see_and_rooms_learn_where_it_is() {
+    let mut host = Host::new();
+    let room = ObjectId::new(Kind::Room, RoomId(uuid_v7(4, 4, 4)).to_string());
+    let moved = host.ask(&room, Message::Locate { room: RoomId(uuid_v7(4, 4, 4)) });
+    assert!(matches!(moved, Some(Message::Moved { gateways, .. }) if gateways.is_empty()));
+    assert_eq!(up(&mut host, SESSION), Some(Message::SocketAccepted { sees: vec![id(2)] }));
+    assert!(matches!(&host.told(Kind::Room)[..], [Message::Moved { gateways, .. }] if *gateways == [at()]));
+}
+
+#[test]
+fn a_clean_close_is_visible_within_two_seconds_and_a_lost_one_waits() {
+    for (clean, before, after) in [(true, 1_000, 600), (false, 9_000, 1_100)] {
+        let mut host = Host::new();
+        up(&mut host, SESSION);
+        host.ask(&gateway(), Message::Watch { at: at() });
+        host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean });
+        host.alarm_at(before);
+        assert!(host.told(Kind::Gateway).is_empty(), "clean={clean}");
+        host.alarm_at(after);
+        assert!(matches!(&host.told(Kind::Gateway)[..], [Message::Presence { online: false, .. }]), "clean={clean}");
+    }
+}
+
+#[test]
+fn a_reconnect_in_time_is_no_flap() {
+    let mut host = Host::new();
+    up(&mut host, SESSION);
+    host.ask(&gateway(), Message::Watch { at: at() });
+    host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean: false });
+    host.now = host.now.plus_ms(5_000);
+    up(&mut host, SESSION);
+    host.alarm_at(30_000);
+    assert!(host.told(Kind::Gateway).is_empty());
+}
+
+#[test]
+fn a_lease_without_renewal_ends_online() {
+    let mut host = Host::new();
+    up(&mut host, SESSION);
+    let watched = host.ask(&gateway(), Message::Watch { at: at() });
+    assert!(matches!(watched, Some(Message::Presence { online: true, .. })));
+    host.alarm_at(crate::limits::LEASE_MS);
+    host.alarm_at(crate::limits::CLEAN_CLOSE_MS);
+    assert!(matches!(&host.told(Kind::Gateway)[..], [Message::Presence { online: false, .. }]));
+}
+
+#[test]
+fn revoked_sessions_are_stored_closed_and_refused() {
+    let mut host = Host::new();
+    up(&mut host, SESSION);
+    let handler = ObjectId::new(Kind::Http, "1");
+    let revoke = Message::Revoke { sessions: Some(vec![SESSION]), version: None, reason: "logout".into() };
+    assert_eq!(host.ask(&handler, revoke), Some(Message::Done));
+    assert!(host.seen.iter().any(|output| matches!(output, Output::Persist { .. })));
+    assert!(matches!(&host.told(Kind::Gateway)[..], [Message::CloseSessions { .. }]));
+    let again = up(&mut host, SESSION);
+    assert!(matches!(again, Some(Message::Refused { failure }) if failure.code == ErrorCode::Unauthorized));
+    assert!(matches!(up(&mut host, SessionId(uuid_v7(3, 3, 3))), Some(Message::SocketAccepted { .. })));
+}
+
+fn contact_ask(host: &mut Host, msg: Message) -> (Option<ContactStatus>, Option<ContactChange>) {
+    let status = match host.ask(&ObjectId::new(Kind::Http, "1"), msg) {
+        Some(Message::ContactIs { status, .. }) => Some(status),
+        _ => None,
+    };
+    let change = host.told(Kind::User).into_iter().find_map(|msg| match msg {
+        Message::ContactChanged { change, .. } => Some(change),
+        _ => None,
+    });
+    (status, change)
+}
+
+fn me() -> Actor {
+    Actor { id: id(1), username: "one".into() }
+}
+
+#[test]
+fn only_the_one_asked_may_accept() {
+    let mut host = Host::new();
+    let asked = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
+    assert_eq!(asked, (Some(ContactStatus::Out), Some(ContactChange::Asked)));
+    let answer = Message::ContactAnswer { me: me(), other: id(2), answer: ContactAnswer::Accepted };
+    assert_eq!(contact_ask(&mut host, answer), (None, None));
+}
+
+#[test]
+fn crossing_requests_are_a_yes() {
+    let mut host = Host::new();
+    contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
+    let from = ObjectId::new(Kind::User, id(2).to_string());
+    let crossing = Message::ContactChanged { from: id(2), change: ContactChange::Asked, version: 1 };
+    assert_eq!(host.ask(&from, crossing.clone()), Some(Message::Done));
+    assert!(host.told(Kind::User).iter().any(|msg| matches!(msg, Message::ContactChanged { change: ContactChange::Accepted, .. })));
+    assert_eq!(host.ask(&from, crossing), Some(Message::Done));
+    assert!(!host.seen.iter().any(|output| matches!(output, Output::Persist { .. })), "a repeat changes nothing");
+    let again = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
+    assert_eq!(again, (Some(ContactStatus::Accepted), None));
+}
+
+#[test]
+fn whoever_is_blocked_asks_without_effect() {
+    let mut host = Host::new();
+    let block = Message::ContactAnswer { me: me(), other: id(2), answer: ContactAnswer::Blocked };
+    assert_eq!(contact_ask(&mut host, block), (Some(ContactStatus::Blocked), Some(ContactChange::Blocked)));
+    let from = ObjectId::new(Kind::User, id(2).to_string());
+    host.ask(&from, Message::ContactChanged { from: id(2), change: ContactChange::Asked, version: 1 });
+    let own = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
+    assert_eq!(own.0, None, "one asks nobody whom one blocks");
+}

@@ -1,0 +1,310 @@
+//! Settings: command line first, then environment, then `.env`, then defaults (contract section 9).
+
+mod environment;
+mod keys;
+mod secrets;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use edge_core::settings::{Registration, Settings};
+
+pub use environment::Environment;
+pub use secrets::fill_secrets;
+
+/// A setting that cannot be used: one sentence for the operator. The process ends with code 2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong(pub String);
+
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// A [`Wrong`] of this sentence.
+pub(crate) fn wrong<T>(sentence: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong(sentence.into()))
+}
+
+/// Options of `chatcall up`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct UpArgs {
+    /// Port for HTTP and sockets; 0 picks a free one [env: PORT] [default: 3001]
+    #[arg(long, value_name = "P")]
+    pub port: Option<u16>,
+    /// Address to listen on [default: 0.0.0.0, all interfaces]
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: Option<IpAddr>,
+    /// Directory for the database, the generated secrets and caches; created when missing [default: data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// What this process does: `edge` (REST), `rooms` (sockets and conversations) [default: edge,rooms]
+    #[arg(long, value_name = "LIST")]
+    pub roles: Option<String>,
+    /// Port of the protocol test application; only with CHATCALL_ENV=development
+    #[arg(long, value_name = "Q")]
+    pub conformance_port: Option<u16>,
+    /// Loopback port of /health with statistics and /metrics; 0 turns it off [env: PRIVATE_PORT] [default: P+1]
+    #[arg(long, value_name = "R")]
+    pub private_port: Option<u16>,
+    /// Edge component to run instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    pub component: Option<PathBuf>,
+}
+
+/// Where statistics are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrivatePort {
+    Off,
+    /// The public port plus one; when taken, the host goes on without.
+    Next,
+    At(u16),
+}
+
+/// Everything `chatcall up` needs, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub bind: IpAddr,
+    pub port: u16,
+    pub private_port: PrivatePort,
+    pub conformance_port: Option<u16>,
+    pub data: PathBuf,
+    pub database: PathBuf,
+    /// Machine code of the component, kept between starts.
+    pub cache: PathBuf,
+    /// Serve REST through the component.
+    pub edge: bool,
+    /// Serve sockets.
+    pub rooms: bool,
+    /// Threads that run objects.
+    pub shards: usize,
+    /// Proxies in front whose `X-Forwarded-For` entries are believed.
+    pub trusted_proxies: usize,
+    pub component: Option<PathBuf>,
+    /// What the core sees; keys are filled by [`fill_secrets`].
+    pub settings: Settings,
+    /// Told once at start.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Joins arguments and environment. Touches nothing outside.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn resolve(args: &UpArgs, env: &Environment, cores: usize) -> Result<Self, Wrong> {
+        let (edge, rooms) = roles(args.roles.as_deref())?;
+        let development = development(env)?;
+        let data = args.data.clone().unwrap_or_else(|| PathBuf::from("data"));
+        let private_port = match args.private_port.map_or_else(|| env.number("PRIVATE_PORT", 0, 65_535), |port| Ok(Some(port.into())))? {
+            None => PrivatePort::Next,
+            Some(0) => PrivatePort::Off,
+            Some(port) => PrivatePort::At(port as u16),
+        };
+        if args.conformance_port.is_some() && !development {
+            return wrong("--conformance-port is for tests: it needs CHATCALL_ENV=development");
+        }
+        let shards = cores.clamp(1, 64);
+        let gateways = env.number("GATEWAYS", 1, 1_024)?.map_or(shards as u32, |n| n as u32);
+        let mut settings = Settings { development, gateways, ..Settings::default() };
+        settings.protocol_test = args.conformance_port.is_some();
+        policies(&mut settings, env)?;
+        Ok(Self {
+            bind: args.bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            port: args.port.map_or_else(|| env.number("PORT", 0, 65_535).map(|port| port.map(|n| n as u16)), |port| Ok(Some(port)))?.unwrap_or(3001),
+            private_port,
+            conformance_port: args.conformance_port,
+            database: database(env, &data)?,
+            cache: env.get("CHATCALL_CACHE").map_or_else(|| data.join("cache"), PathBuf::from),
+            data,
+            edge,
+            rooms,
+            shards,
+            trusted_proxies: env.number("TRUSTED_PROXIES", 0, 16)?.unwrap_or(0) as usize,
+            component: args.component.clone(),
+            settings,
+            warnings: ignored(env),
+        })
+    }
+}
+
+fn roles(list: Option<&str>) -> Result<(bool, bool), Wrong> {
+    let Some(list) = list else { return Ok((true, true)) };
+    let (mut edge, mut rooms) = (false, false);
+    for role in list.split(',').map(str::trim) {
+        match role {
+            "edge" => edge = true,
+            "rooms" => rooms = true,
+            "media" => return wrong("this build has no media node: leave `media` out of --roles"),
+            other => return wrong(format!("unknown role `{other}` in --roles: there are edge, rooms and media")),
+        }
+    }
+    if !rooms {
+        return wrong("--roles edge needs a room host beside it, which this build cannot call: add rooms");
+    }
+    Ok((edge, rooms))
+}
+
+fn development(env: &Environment) -> Result<bool, Wrong> {
+    match env.get("CHATCALL_ENV") {
+        Some("development") => Ok(true),
+        Some("production") => Ok(false),
+        Some(other) => wrong(format!("CHATCALL_ENV is `{other}`: it takes production or development")),
+        // The alias has more values in the wild; only the one that relaxes checks is of interest.
+        None => Ok(env.get("NODE_ENV") == Some("development")),
+    }
+}
+
+fn database(env: &Environment, data: &std::path::Path) -> Result<PathBuf, Wrong> {
+    match env.get("LIBSQL_URL") {
+        None => Ok(data.join("chatcall.db")),
+        Some(url) => match url.strip_prefix("file:") {
+            Some(path) if !path.is_empty() => Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path))),
+            _ => wrong(
+                "LIBSQL_URL names a remote server, but this build stores in a local file only (LIBSQL_ACCEPT_RELAXED does not change that): unset it, or use file:PATH",
+            ),
+        },
+    }
+}
+
+fn policies(settings: &mut Settings, env: &Environment) -> Result<(), Wrong> {
+    let development = settings.development;
+    settings.rate_limits = env.word("RATE_LIMITS", &["on", "off"])? != Some("off");
+    if !settings.rate_limits && !development {
+        return wrong("RATE_LIMITS=off is for tests: it needs CHATCALL_ENV=development");
+    }
+    if let Some(cost) = env.number("BCRYPT_COST", 4, 12)? {
+        if !development {
+            return wrong("BCRYPT_COST is for tests: it needs CHATCALL_ENV=development (the cost is 12)");
+        }
+        settings.bcrypt_cost = cost as u32;
+    }
+    if let Some(length) = env.number("MAX_TEXT_LENGTH", 1, 10_000)? {
+        settings.max_text_code_points = length as usize;
+    }
+    settings.registration = match env.word("REGISTRATION", &["open", "invite", "closed"])? {
+        Some("invite") => Registration::Invite,
+        Some("closed") => Registration::Closed,
+        _ => Registration::Open,
+    };
+    settings.conversation_contacts_only = env.word("CONVERSATION_POLICY", &["anyone", "contacts"])? == Some("contacts");
+    settings.ex_member_history = env.word("EX_MEMBER_HISTORY", &["none", "until_left"])? == Some("until_left");
+    if let Some(ms) = env.duration_ms("JWT_EXPIRES_IN")? {
+        settings.access_ttl_ms = ms;
+    }
+    if let Some(ms) = env.duration_ms("JWT_REFRESH_EXPIRES_IN")? {
+        settings.refresh_ttl_ms = ms;
+    }
+    settings.allowed_origins = origins(env)?;
+    Ok(())
+}
+
+fn origins(env: &Environment) -> Result<Vec<String>, Wrong> {
+    let (name, list) = match (env.get("ALLOWED_ORIGINS"), env.get("CLIENT_URL")) {
+        (Some(list), _) => ("ALLOWED_ORIGINS", list),
+        (None, Some(list)) => ("CLIENT_URL", list),
+        (None, None) => return Ok(Vec::new()),
+    };
+    let mut origins = Vec::new();
+    for origin in list.split(',').map(str::trim).filter(|origin| !origin.is_empty()) {
+        let origin = origin.trim_end_matches('/');
+        let whole = origin.split_once("://").is_some_and(|(scheme, host)| !scheme.is_empty() && !host.is_empty() && !host.contains('/'));
+        if !whole {
+            return wrong(format!("{name} has `{origin}`: an origin is scheme://host[:port], without path or wildcard"));
+        }
+        origins.push(origin.to_owned());
+    }
+    Ok(origins)
+}
+
+/// Warnings for settings of other products that this one does not read.
+fn ignored(env: &Environment) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut warn = |names: Vec<&str>, why: &str| {
+        if !names.is_empty() {
+            warnings.push(format!("{} ignored: {why}", names.join(", ")));
+        }
+    };
+    let set = |names: &[&'static str]| -> Vec<&'static str> { names.iter().copied().filter(|name| env.get(name).is_some()).collect() };
+    warn(env.names_with_prefix("DB_"), "accounts and messages live in the libsql file of the data directory");
+    warn(set(&["MONGODB_URI"]), "only the importer reads it");
+    warn(set(&["REDIS_HOST", "REDIS_PORT"]), "Redis is only ever named by REDIS_URL");
+    warn(set(&["REDIS_URL"]), "this build is one process and needs no bus");
+    warn(set(&["CLOUDINARY_URL"]), "files go to a local directory or an S3 API");
+    warn(set(&["LIBSQL_AUTH_TOKEN", "LIBSQL_ACCEPT_RELAXED"]), "the database is a local file");
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(args: UpArgs, env: &[(&str, &str)]) -> Result<Config, String> {
+        Config::resolve(&args, &Environment::of(env), 2).map_err(|wrong| wrong.0)
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let config = resolve(UpArgs::default(), &[]).unwrap();
+        assert_eq!((config.port, config.shards, config.settings.gateways), (3001, 2, 2));
+        assert_eq!(config.private_port, PrivatePort::Next);
+        assert!(!config.settings.development && config.settings.rate_limits && config.edge && config.rooms);
+        assert!(config.warnings.is_empty());
+    }
+
+    #[test]
+    fn arguments_win_over_the_environment() {
+        let args = UpArgs { port: Some(0), private_port: Some(0), ..UpArgs::default() };
+        let config = resolve(args, &[("PORT", "4000"), ("PRIVATE_PORT", "4001")]).unwrap();
+        assert_eq!((config.port, config.private_port), (0, PrivatePort::Off));
+    }
+
+    #[test]
+    fn test_settings_are_refused_in_production() {
+        for env in [("RATE_LIMITS", "off"), ("BCRYPT_COST", "4")] {
+            assert!(resolve(UpArgs::default(), &[env]).unwrap_err().contains("CHATCALL_ENV=development"), "{env:?}");
+            resolve(UpArgs::default(), &[env, ("CHATCALL_ENV", "development")]).unwrap();
+        }
+        let args = UpArgs { conformance_port: Some(1), ..UpArgs::default() };
+        assert!(resolve(args.clone(), &[]).is_err());
+        assert!(resolve(args, &[("NODE_ENV", "development")]).unwrap().settings.protocol_test);
+    }
+
+    #[test]
+    fn wrong_settings_say_what_is_wrong() {
+        let role = |list: &str| resolve(UpArgs { roles: Some(list.into()), ..UpArgs::default() }, &[]).unwrap_err();
+        assert!(role("edge,romms").contains("`romms`"));
+        assert!(role("edge,rooms,media").contains("no media node"));
+        for (name, value) in [
+            ("PORT", "http"),
+            ("PORT", "70000"),
+            ("GATEWAYS", "0"),
+            ("REGISTRATION", "maybe"),
+            ("JWT_EXPIRES_IN", "soon"),
+            ("LIBSQL_URL", "libsql://db.example"),
+            ("ALLOWED_ORIGINS", "*"),
+            ("CHATCALL_ENV", "test"),
+        ] {
+            let sentence = resolve(UpArgs::default(), &[(name, value)]).unwrap_err();
+            assert!(sentence.contains(name), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn settings_of_other_products_are_named_once() {
+        let config = resolve(UpArgs::default(), &[("DB_HOST", "x"), ("DB_NAME", "y"), ("MONGODB_URI", "z")]).unwrap();
+        assert_eq!(config.warnings.len(), 2);
+        assert!(config.warnings[0].starts_with("DB_HOST, DB_NAME ignored"));
+    }
+
+    #[test]
+    fn origins_and_durations_are_read() {
+        let env = [("CLIENT_URL", "https://a.example/, capacitor://localhost"), ("JWT_EXPIRES_IN", "90s")];
+        let settings = resolve(UpArgs::default(), &env).unwrap().settings;
+        assert_eq!(settings.allowed_origins, ["https://a.example", "capacitor://localhost"]);
+        assert_eq!(settings.access_ttl_ms, 90_000);
+    }
+}

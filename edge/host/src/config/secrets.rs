@@ -1,0 +1,131 @@
+//! Secrets: from the environment, or generated at the first start into `secrets.json` of the data directory.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use edge_core::auth::check_secret;
+use edge_core::settings::{Settings, SigningKey};
+use serde::{Deserialize, Serialize};
+
+use super::keys::ed25519_seed;
+use super::{Environment, Wrong, wrong};
+
+#[derive(Serialize, Deserialize)]
+struct Secrets {
+    /// Ed25519 seed, base64url.
+    signing_seed: String,
+    refresh_secret: String,
+}
+
+/// Fills the keys of `settings`. Development relaxes nothing here but the check of `JWT_SECRET`'s shape.
+///
+/// # Errors
+/// A weak or unreadable key, or a secrets file that cannot be read or written.
+pub fn fill_secrets(settings: &mut Settings, env: &Environment, data: &Path) -> Result<(), Wrong> {
+    let signing = signing_key(env)?;
+    let refresh = checked(env, "JWT_REFRESH_SECRET")?;
+    if let (Some(signing), Some(refresh)) = (&signing, &refresh) {
+        settings.signing_key = Some(signing.clone());
+        settings.refresh_secret.clone_from(refresh);
+        return Ok(());
+    }
+    let kept = load_or_create(&data.join("secrets.json"))?;
+    settings.signing_key = signing.or(Some(SigningKey::Ed25519(kept.signing_seed)));
+    settings.refresh_secret = refresh.unwrap_or(kept.refresh_secret);
+    Ok(())
+}
+
+fn signing_key(env: &Environment) -> Result<Option<SigningKey>, Wrong> {
+    if let Some(text) = env.get("JWT_PRIVATE_KEY") {
+        let seed = ed25519_seed(text);
+        let seed = seed.ok_or_else(|| Wrong("JWT_PRIVATE_KEY is no Ed25519 key: it takes PEM (PKCS#8) or 32 bytes in base64url".into()))?;
+        return Ok(Some(SigningKey::Ed25519(seed)));
+    }
+    Ok(checked(env, "JWT_SECRET")?.map(SigningKey::Hs256))
+}
+
+/// A secret that is set but empty is refused too: the operator meant to set one.
+fn checked(env: &Environment, name: &str) -> Result<Option<String>, Wrong> {
+    let Some(secret) = env.raw(name) else { return Ok(None) };
+    match check_secret(secret) {
+        Ok(()) => Ok(Some(secret.to_owned())),
+        Err(why) => wrong(format!("{name} is refused: {why}. Use 32 or more random bytes, or unset it to have one generated")),
+    }
+}
+
+fn load_or_create(file: &Path) -> Result<Secrets, Wrong> {
+    let name = file.display();
+    match fs::read(file) {
+        Ok(bytes) => {
+            let mode = fs::metadata(file).map_or(0, |meta| meta.permissions().mode() & 0o077);
+            if mode != 0 {
+                return wrong(format!("{name} can be read by others: run chmod 600 on it"));
+            }
+            serde_json::from_slice(&bytes).map_err(|_| Wrong(format!("{name} is not a secrets file of chatcall")))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let secrets = Secrets { signing_seed: random(), refresh_secret: random() };
+            write(file, &secrets).map_err(|error| Wrong(format!("{name} cannot be written: {error}")))?;
+            Ok(secrets)
+        }
+        Err(error) => wrong(format!("{name} cannot be read: {error}")),
+    }
+}
+
+/// Complete or not at all: a key that was used once must be there at the next start.
+fn write(file: &Path, secrets: &Secrets) -> std::io::Result<()> {
+    let part = file.with_extension("part");
+    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    out.write_all(serde_json::to_string_pretty(secrets)?.as_bytes())?;
+    out.sync_all()?;
+    fs::rename(&part, file)?;
+    fs::File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn random() -> String {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the operating system gives entropy");
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    #[test]
+    fn secrets_are_generated_once_and_private() {
+        let dir = TempDir::new();
+        let mut first = Settings::default();
+        fill_secrets(&mut first, &Environment::default(), dir.path()).unwrap();
+        let mode = fs::metadata(dir.path().join("secrets.json")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let mut second = Settings::default();
+        fill_secrets(&mut second, &Environment::default(), dir.path()).unwrap();
+        assert_eq!(first, second);
+        assert!(first.refresh_secret.len() >= 43 && matches!(first.signing_key, Some(SigningKey::Ed25519(_))));
+    }
+
+    #[test]
+    fn a_weak_or_empty_jwt_secret_is_refused() {
+        let dir = TempDir::new();
+        for weak in ["", "secret", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
+            let env = Environment::of(&[("JWT_SECRET", weak)]);
+            let wrong = fill_secrets(&mut Settings::default(), &env, dir.path()).unwrap_err();
+            assert!(wrong.0.starts_with("JWT_SECRET is refused"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_secrets_file_open_to_others_is_refused() {
+        let dir = TempDir::new();
+        fill_secrets(&mut Settings::default(), &Environment::default(), dir.path()).unwrap();
+        let file = dir.path().join("secrets.json");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(fill_secrets(&mut Settings::default(), &Environment::default(), dir.path()).is_err());
+    }
+}

@@ -1,0 +1,143 @@
+//! `cargo xtask test`: every suite, each to its end, and one line that sums them up.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::count::Count;
+use crate::process::{Place, run as run_command, stream};
+use crate::wasm::{PURE_TARGET, Toolchain};
+use crate::wasm_binary::Border;
+use crate::{npm, product, tools};
+
+/// Folder of the suites that run on Node.
+const NODE_TESTS: &str = "tests";
+/// The program that links all of edge-core for a target without any system.
+const PURITY: &str = "purity";
+
+/// A group of tests that can be run alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suite {
+    /// All of the workspace: units, simulation, host, tidiness.
+    Rust,
+    /// edge-core as WASM imports nothing.
+    Wasm,
+    /// Conformance, protocol and process tests with real clients against the built binary.
+    Node,
+}
+
+impl Suite {
+    const ALL: [Self; 3] = [Self::Rust, Self::Wasm, Self::Node];
+
+    /// The suites named, or all.
+    pub(crate) fn parse(names: &[String]) -> Result<Vec<Self>> {
+        if names.is_empty() {
+            return Ok(Self::ALL.to_vec());
+        }
+        let find = |name: &String| match Self::ALL.into_iter().find(|suite| suite.name() == name) {
+            Some(suite) => Ok(suite),
+            None => bail!("there is no suite `{name}`; there are rust, wasm and node"),
+        };
+        names.iter().map(find).collect()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::Wasm => "wasm",
+            Self::Node => "node",
+        }
+    }
+
+    fn run(self, place: &Place) -> Result<Count> {
+        match self {
+            Self::Rust => rust(place),
+            Self::Wasm => wasm(place),
+            Self::Node => node(place),
+        }
+    }
+}
+
+/// Runs the suites one after the other; a failing one does not stop the next. The last line of standard output is
+/// `N passed, N failed`.
+pub(crate) fn run(place: &Place, suites: &[Suite]) -> ExitCode {
+    let mut total = Count::default();
+    if let Err(error) = set_up(place, suites) {
+        eprintln!("error: {error:#}");
+        total += Count::FAILED;
+    } else {
+        for suite in suites {
+            let name = format!("suite {}", suite.name());
+            match place.step(&name, || suite.run(place)) {
+                Ok(count) => {
+                    place.say(format_args!("{name}: {count}"));
+                    total += count;
+                }
+                Err(error) => {
+                    eprintln!("error: {name}: {error:#}");
+                    total += Count::FAILED;
+                }
+            }
+        }
+    }
+    println!("{total}");
+    if total.failed == 0 && total.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn set_up(place: &Place, suites: &[Suite]) -> Result<()> {
+    tools::check_build(place)?;
+    if suites.contains(&Suite::Node) {
+        tools::check_node(place)?;
+        npm::install(place, NODE_TESTS)?;
+    }
+    if suites.iter().any(|suite| matches!(suite, Suite::Rust | Suite::Node)) {
+        product::component(place)?;
+    }
+    Ok(())
+}
+
+fn rust(place: &Place) -> Result<Count> {
+    let mut count = Count::default();
+    let mut command = place.cargo();
+    command.args(["test", "--release", "--workspace", "--no-fail-fast", "--locked"]);
+    let success = stream(&mut command, |line| count.libtest(line))?;
+    Ok(count.ended(success))
+}
+
+fn wasm(place: &Place) -> Result<Count> {
+    let toolchain = Toolchain::chosen()?;
+    toolchain.prepare(place, PURE_TARGET)?;
+    let folder = toolchain.build(place, PURITY, PURE_TARGET, "dev", &["--locked"])?;
+    let path = folder.join(format!("{PURITY}.wasm"));
+    let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let border = Border::read(&bytes)?;
+    ensure!(border.exports.iter().any(|name| name == "main"), "{} exports no `main`: nothing was linked", path.display());
+    if border.imports.is_empty() {
+        println!("test edge_core_as_wasm_imports_nothing ... ok ({} KiB)", bytes.len() / 1024);
+        return Ok(Count::PASSED);
+    }
+    println!("test edge_core_as_wasm_imports_nothing ... FAILED: {}", border.imports.join(", "));
+    Ok(Count::FAILED)
+}
+
+fn node(place: &Place) -> Result<Count> {
+    run_command(place.cargo().args(["build", "--release", "--package", "chatcall", "--locked"]))?;
+    let mut count = Count::default();
+    let mut command: Command = place.command("npm");
+    command.args(["test", "--prefix", NODE_TESTS]).env("CHATCALL_BIN", product::binary(place));
+    let success = stream(&mut command, |line| count.node(line))?;
+    Ok(count.ended(success))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_are_chosen_by_name() {
+        let parse = |names: &[&str]| Suite::parse(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+        assert_eq!(parse(&[]).unwrap(), Suite::ALL);
+        assert_eq!(parse(&["wasm"]).unwrap(), [Suite::Wasm]);
+        assert!(parse(&["web"]).is_err());
+    }
+}

@@ -1,0 +1,189 @@
+//! The history checker: decides M1-M8 over a log. Pure: no clock, no order but that of the log.
+
+mod connections;
+mod marks;
+mod reads;
+mod sends;
+mod truth;
+
+pub use sends::is_final;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::history::{HistoryEvent, Id, Row, Watermarks, What};
+
+/// The promise that was broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)] // the names of guarantees.md section 1
+pub enum Rule {
+    /// The log contradicts itself: the recorder is wrong, not the system.
+    Log,
+    M1,
+    M2,
+    M3,
+    M4,
+    M5,
+    M6,
+    M7,
+    M8,
+}
+
+/// One broken promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub rule: Rule,
+    /// A stable word for what happened, for example `acked_message_lost`.
+    pub what: &'static str,
+    /// Position in the log that shows it, 0-based.
+    pub at: usize,
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {} (event {}): {}", self.rule, self.what, self.at, self.detail)
+    }
+}
+
+/// What the log amounts to, so that an empty log is not taken for a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    pub events: usize,
+    pub sends: usize,
+    pub acked: usize,
+    pub refused: usize,
+    pub unknown: usize,
+    pub delivered: usize,
+    pub resumes: usize,
+    pub final_rows: usize,
+}
+
+/// The checker's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdict {
+    pub violations: Vec<Violation>,
+    pub counts: Counts,
+}
+
+impl Verdict {
+    /// Whether every promise held.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// Whether `rule` was broken.
+    #[must_use]
+    pub fn broke(&self, rule: Rule) -> bool {
+        self.violations.iter().any(|violation| violation.rule == rule)
+    }
+
+    /// Whether a violation of this kind was found.
+    #[must_use]
+    pub fn found(&self, what: &str) -> bool {
+        self.violations.iter().any(|violation| violation.what == what)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { events, sends, acked, refused, unknown, delivered, resumes, final_rows } = self.counts;
+        writeln!(
+            f,
+            "{events} events: {sends} sends ({acked} acked, {refused} refused, {unknown} unknown), \
+             {delivered} deliveries, {resumes} resumes, {final_rows} stored rows"
+        )?;
+        for violation in &self.violations {
+            writeln!(f, "VIOLATED {violation}")?;
+        }
+        write!(f, "{}", if self.holds() { "M1-M8 hold" } else { "M1-M8 do not hold" })
+    }
+}
+
+/// Decides M1-M8 over a log.
+#[must_use]
+pub fn check(events: &[HistoryEvent]) -> Verdict {
+    let log = Log::new(events);
+    let mut report = Report::default();
+    truth::check(&log, &mut report);
+    sends::check(&log, &mut report);
+    connections::check(&log, &mut report);
+    marks::check(&log, &mut report);
+    reads::check(&log, &mut report);
+    report.0.sort_by_key(|violation| (violation.at, violation.rule));
+    Verdict { violations: report.0, counts: log.counts() }
+}
+
+/// The log with what every part of the checker needs.
+struct Log<'a> {
+    events: &'a [HistoryEvent],
+    finals: BTreeMap<&'a Id, Final<'a>>,
+    quiesced: Option<usize>,
+}
+
+/// The stored truth of a conversation.
+struct Final<'a> {
+    at: usize,
+    rows: BTreeMap<u64, &'a Row>,
+    marks: &'a BTreeMap<Id, Watermarks>,
+}
+
+impl Final<'_> {
+    fn head(&self) -> u64 {
+        self.rows.last_key_value().map_or(0, |(seq, _)| *seq)
+    }
+}
+
+impl<'a> Log<'a> {
+    fn new(events: &'a [HistoryEvent]) -> Self {
+        let mut finals = BTreeMap::new();
+        let mut quiesced = None;
+        for (at, event) in events.iter().enumerate() {
+            match &event.what {
+                What::Final { conversation, rows, marks } => {
+                    let rows = rows.iter().map(|row| (row.seq, row)).collect();
+                    finals.insert(conversation, Final { at, rows, marks });
+                }
+                What::Quiesced => quiesced = Some(at),
+                _ => {}
+            }
+        }
+        Self { events, finals, quiesced }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, &'a What)> {
+        self.events.iter().enumerate().map(|(at, event)| (at, &event.what))
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts { events: self.events.len(), ..Counts::default() };
+        for (_, what) in self.iter() {
+            match what {
+                What::Send { .. } => counts.sends += 1,
+                What::Ok { .. } => counts.acked += 1,
+                What::Fail { .. } => counts.refused += 1,
+                What::Unknown { .. } => counts.unknown += 1,
+                What::Deliver { .. } => counts.delivered += 1,
+                What::Resume { .. } => counts.resumes += 1,
+                What::Final { rows, .. } => counts.final_rows += rows.len(),
+                _ => {}
+            }
+        }
+        counts
+    }
+}
+
+/// Collects violations; a broken system breaks one promise thousands of times, so each kind is kept a few times.
+#[derive(Default)]
+struct Report(Vec<Violation>);
+
+impl Report {
+    const KEPT_OF_A_KIND: usize = 5;
+
+    fn add(&mut self, rule: Rule, what: &'static str, at: usize, detail: impl Into<String>) {
+        if self.0.iter().filter(|violation| violation.what == what).count() < Self::KEPT_OF_A_KIND {
+            self.0.push(Violation { rule, what, at, detail: detail.into() });
+        }
+    }
+}

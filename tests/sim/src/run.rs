@@ -1,0 +1,151 @@
+//! A run from its number to the verdict.
+
+use std::fmt;
+
+use edge_core::objects::{HistoryCursor, Message};
+
+use crate::check::{Verdict, check};
+use crate::client::{row_of, row_of_event};
+use crate::history::{HistoryEvent, Id, Row, Watermarks, What};
+use crate::scenario::{Faults, Scenario};
+use crate::store::Stores;
+use crate::world::{Event, Hooks, World};
+
+/// What came out of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    pub scenario: Scenario,
+    pub verdict: Verdict,
+    /// Contracts that are not about messages: between objects and host, or who may see what.
+    pub breaches: Vec<String>,
+    pub history: Vec<HistoryEvent>,
+    /// Virtual milliseconds.
+    pub virtual_ms: u64,
+    /// Inputs that objects handled.
+    pub steps: u64,
+}
+
+impl Outcome {
+    /// Whether nothing at all was wrong.
+    #[must_use]
+    pub fn good(&self) -> bool {
+        self.verdict.holds() && self.breaches.is_empty()
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for breach in &self.breaches {
+            writeln!(f, "BREACH {breach}")?;
+        }
+        write!(f, "seed {}: {} virtual s, {} steps, {}", self.scenario.seed, self.virtual_ms / 1000, self.steps, self.verdict)
+    }
+}
+
+/// Runs a scenario. The databases are emptied first and come back for the next run.
+pub fn run(scenario: Scenario, hooks: Hooks, mut stores: Stores, verbose: bool) -> Result<(Outcome, Stores), String> {
+    stores.reset()?;
+    let duration_us = scenario.duration_ms * 1000;
+    let mut world = World::new(scenario, hooks, stores);
+    world.verbose = verbose;
+    world.run_until(duration_us);
+    world.settle();
+    world.read_truth();
+    let verdict = check(&world.history);
+    let outcome = Outcome {
+        verdict,
+        breaches: std::mem::take(&mut world.breaches),
+        history: std::mem::take(&mut world.history),
+        virtual_ms: world.now_us / 1000,
+        steps: world.steps,
+        scenario: world.scenario,
+    };
+    Ok((outcome, world.stores))
+}
+
+/// Longest wait for clients to come to rest after the faults.
+const SETTLE_US: u64 = 240_000_000;
+/// After the last answer, for what is still on its way.
+const REST_US: u64 = 30_000_000;
+
+impl World {
+    /// Faults end; every client comes back and has everything; then the log says so.
+    fn settle(&mut self) {
+        self.settling = true;
+        self.faults = Faults::NONE;
+        self.wall_offset_ms = self.highest_offset_ms;
+        self.rearm();
+        for conversation in 0..self.conversations.len() {
+            self.after(0, Event::Found { conversation });
+        }
+        let end = self.now_us + SETTLE_US;
+        loop {
+            let until = self.now_us + 1_000_000;
+            self.run_until(until);
+            if self.settled() {
+                let rested = self.now_us + REST_US;
+                self.run_until(rested);
+                if self.settled() {
+                    break;
+                }
+            }
+            if self.now_us > end {
+                for why in self.unsettled() {
+                    self.breach(format!("does not come to rest: {why}"));
+                }
+                break;
+            }
+        }
+        self.log(What::Quiesced);
+        self.frozen = true;
+    }
+
+    /// The machine dies once more, and what is stored is read.
+    fn read_truth(&mut self) {
+        self.host_crash();
+        let up = self.host_up_at_us;
+        self.run_until(up);
+        for n in 0..self.conversations.len() {
+            if !self.conversations[n].created {
+                self.breach("a conversation could not be made".to_owned());
+                continue;
+            }
+            match self.truth_of(n) {
+                Some(what) => self.log(what),
+                None => self.breach("the stored truth cannot be read".to_owned()),
+            }
+        }
+    }
+
+    fn truth_of(&mut self, n: usize) -> Option<What> {
+        let member = *self.conversations[n].members.first()?;
+        let user = self.people[member].id;
+        let mut rows: Vec<Row> = Vec::new();
+        loop {
+            let after = rows.last().map_or(0, |row| row.seq);
+            let msg = Message::History { user, cursor: HistoryCursor::AfterSeq(after), limit: 200 };
+            let Message::HistoryPage { messages, .. } = self.ask(n, msg)? else { return None };
+            if messages.is_empty() {
+                break;
+            }
+            rows.extend(messages.iter().map(row_of));
+            if rows.last().is_none_or(|row| row.seq <= after) {
+                return None;
+            }
+        }
+        let after = rows.last().map_or(0, |row| row.seq).saturating_sub(1);
+        let msg = Message::Pull { user, after, limit: 10, generation: None, marks: true };
+        let Message::Page { events, marks, .. } = self.ask(n, msg)? else { return None };
+        if events.last().map(row_of_event) != rows.last().cloned() {
+            self.breach("history and events end at different rows".to_owned());
+        }
+        let marks = marks
+            .iter()
+            .map(|marks| {
+                let watermarks = Watermarks { delivered_seq: marks.delivered_seq, read_seq: marks.read_seq };
+                (Id::from(marks.user.to_string()), watermarks)
+            })
+            .collect();
+        Some(What::Final { conversation: self.conversations[n].text.clone(), rows, marks })
+    }
+}
