@@ -1,7 +1,7 @@
 // Starts and stops the product's binary as a real process. Nothing here knows what the product does.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -88,34 +88,25 @@ export function run(args, { env = {}, cwd = freshDirectory() } = {}) {
   return process_;
 }
 
-/** Where what the binary compiled at its first start is kept for further fresh directories of the same binary. */
-const warm = () => {
+/** One start of a new binary compiles its component; the others wait for it. Answers what to call after the start. */
+async function compiledOnce() {
   const { mtimeMs, size } = statSync(binary);
-  return join(tmpdir(), `chatcall-test-cache-${size}-${Math.floor(mtimeMs)}`);
-};
-
-/** One start of a new binary compiles; others wait for what it keeps. Answers how to let them go on. */
-async function warmUp(data) {
-  const lock = `${warm()}.lock`;
-  let release = () => {};
-  for (const end = Date.now() + READY_MS; !existsSync(warm()) && Date.now() < end; await sleep(50)) {
+  const done = join(cache, `compiled-${size}-${Math.floor(mtimeMs)}`);
+  const lock = `${done}.lock`;
+  mkdirSync(cache, { recursive: true });
+  for (const end = Date.now() + READY_MS; !existsSync(done) && Date.now() < end; await sleep(50)) {
     try {
       mkdirSync(lock);
-      release = () => rmSync(lock, { recursive: true, force: true });
-      break;
+      return (worked) => {
+        if (worked) writeFileSync(done, '');
+        rmSync(lock, { recursive: true, force: true });
+      };
     } catch {
-      if (existsSync(lock) && Date.now() - statSync(lock).mtimeMs > READY_MS) rmSync(lock, { recursive: true, force: true });
+      const since = statSync(lock, { throwIfNoEntry: false })?.mtimeMs;
+      if (since && Date.now() - since > READY_MS) rmSync(lock, { recursive: true, force: true });
     }
   }
-  if (existsSync(warm()) && !existsSync(join(data, 'cache'))) cpSync(warm(), join(data, 'cache'), { recursive: true });
-  return release;
-}
-
-function keepWarm(data) {
-  if (existsSync(warm()) || !existsSync(join(data, 'cache'))) return;
-  const copy = mkdtempSync(`${warm()}-`);
-  cpSync(join(data, 'cache'), copy, { recursive: true });
-  try { renameSync(copy, warm()); } catch { rmSync(copy, { recursive: true }); }
+  return () => {};
 }
 
 /** A running server and its files. */
@@ -130,13 +121,12 @@ export class Server {
 
   /** Starts the process and waits for its line; the port stays the same over restarts. */
   async start() {
-    const { args = [], env = {}, conformance, cold } = this.options;
-    const release = cold || existsSync(join(this.data, 'cache')) ? () => {} : await warmUp(this.data);
+    const { args = [], env = {}, conformance } = this.options;
+    const started = await compiledOnce();
     try {
       await this.#launch(args, env, conformance);
-      if (!cold) keepWarm(this.data);
     } finally {
-      release();
+      started(Boolean(this.baseUrl));
     }
     if (conformance) {
       await accepting(this.conformancePort);
@@ -212,7 +202,7 @@ export class Server {
 }
 
 /**
- * @param {{args?: string[], env?: Record<string, string>, data?: string, port?: number, conformance?: boolean, cold?: boolean}} [options]
+ * @param {{args?: string[], env?: Record<string, string>, data?: string, port?: number, conformance?: boolean}} [options]
  * @returns {Promise<Server>}
  */
 export function startServer(options = {}) {
