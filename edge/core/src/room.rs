@@ -166,6 +166,9 @@ impl Room {
             Message::Typing { from: actor, on } => self.typing(&from, call, actor, on),
             Message::MarkRead { user, up_to } => self.mark_read(from, call, user, up_to, now),
             Message::MarkDelivered { user, up_to } => {
+                if ready.member(user).is_none() {
+                    return self.refuse(&from, call, not_visible(&from));
+                }
                 self.mark_delivered(user, up_to, now);
                 self.fx.reply(&from, call, Message::Done);
             }
@@ -221,6 +224,11 @@ impl Ready {
 
     fn member(&self, user: UserId) -> Option<&Seat> {
         self.members.get(&user).filter(|seat| seat.is_member())
+    }
+
+    /// Somebody in a direct conversation blocks the other: typing and marks vanish silently (contract 2.3).
+    fn is_hushed(&self) -> bool {
+        self.meta.kind == ConversationType::Direct && self.members().any(|(_, seat)| seat.blocks)
     }
 
     fn member_ids(&self) -> BTreeSet<UserId> {

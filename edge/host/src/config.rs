@@ -73,6 +73,8 @@ pub struct Config {
     pub conformance_port: Option<u16>,
     pub data: PathBuf,
     pub database: PathBuf,
+    /// Machine code of the component, kept between starts.
+    pub cache: PathBuf,
     /// Serve REST through the component.
     pub edge: bool,
     /// Serve sockets.
@@ -116,6 +118,7 @@ impl Config {
             private_port,
             conformance_port: args.conformance_port,
             database: database(env, &data)?,
+            cache: env.get("CHATCALL_CACHE").map_or_else(|| data.join("cache"), PathBuf::from),
             data,
             edge,
             rooms,

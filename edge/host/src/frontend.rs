@@ -4,7 +4,7 @@
 
 mod address;
 mod handlers;
-mod polling;
+pub mod polling;
 pub mod socket;
 mod websocket;
 
@@ -67,6 +67,7 @@ pub struct Frontend {
     pub echo: bool,
     pub clock: Arc<Clock>,
     pub stats: Arc<HttpStats>,
+    pub posts: polling::Posts,
 }
 
 /// A listening socket with a backlog for storms of reconnecting clients.
@@ -155,8 +156,13 @@ impl Frontend {
         if self.is_engine_path(path) {
             let head = head(&request, address);
             let gateway = if self.echo { ECHO_GATEWAY.into() } else { self.objects.gateway_for(&head.query) };
-            if websocket::is_upgrade(request.headers()) && wants_websocket(&head.query) {
-                return self.upgrade(&mut request, gateway, head);
+            if websocket::is_upgrade(request.headers()) && has_pair(&head.query, "transport=websocket") {
+                if has_pair(&head.query, "EIO=4") {
+                    return self.upgrade(&mut request, gateway, head);
+                }
+                // Asked without an upgrade, the gateway names the version as what is wrong.
+                let head = RequestHead { query: head.query.replace("transport=websocket", "transport=polling"), ..head };
+                return polling::answer(self, request, gateway, head).await;
             }
             return polling::answer(self, request, gateway, head).await;
         }
@@ -174,7 +180,7 @@ impl Frontend {
             return text(StatusCode::FORBIDDEN, "this origin is not allowed");
         }
         match websocket::handshake(request.headers()) {
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
             Ok(response) => {
                 let upgrade = hyper::upgrade::on(request);
                 let max_bytes = if self.echo { ECHO_BYTES } else { limits::MAX_PAYLOAD_BYTES };
@@ -207,10 +213,9 @@ impl Frontend {
     }
 }
 
-/// Only a proper request for a WebSocket is upgraded; the gateway tells everybody else what is wrong.
-fn wants_websocket(query: &str) -> bool {
-    let has = |wanted: &str| query.split('&').any(|pair| pair == wanted);
-    has("transport=websocket") && has("EIO=4")
+/// Whether the query has this `name=value`.
+fn has_pair(query: &str, wanted: &str) -> bool {
+    query.split('&').any(|pair| pair == wanted)
 }
 
 fn head(request: &Request<Incoming>, address: &str) -> RequestHead {

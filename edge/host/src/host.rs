@@ -120,6 +120,7 @@ async fn run(config: Config, component: Vec<u8>, cores: usize) -> anyhow::Result
             echo,
             clock: clock.clone(),
             stats: stats.clone(),
+            posts: Default::default(),
         })
     };
     let mut servers = vec![tokio::spawn(frontend::serve(public, front(false, handlers), stopping.clone()))];
@@ -157,7 +158,7 @@ async fn run(config: Config, component: Vec<u8>, cores: usize) -> anyhow::Result
 fn start(config: &Config, component: &[u8], cores: usize) -> anyhow::Result<Parts> {
     let clock = Arc::new(Clock::default());
     let started = Instant::now();
-    let guest = Guest::load(component, &config.data.join("cache"), clock.clone())?;
+    let guest = Guest::load(component, &config.cache, clock.clone())?;
     tracing::info!(ms = started.elapsed().as_millis() as u64, "component loaded");
 
     let settings = &config.settings;

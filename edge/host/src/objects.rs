@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edge_core::object::{CallError, PersistError, RequestHead};
 use edge_core::objects::gateway_of_sid;
@@ -89,13 +89,15 @@ struct Inbox {
     sockets: AtomicUsize,
 }
 
+type Waiting = HashMap<u64, oneshot::Sender<Result<Vec<u8>, CallError>>>;
+
 /// The way to every object.
 pub struct Objects {
     shards: Vec<Inbox>,
     gateways: u32,
     protocol_test: bool,
     /// Answers that HTTP handlers wait for, by the request in their name.
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Result<Vec<u8>, CallError>>>>,
+    waiting: Mutex<Waiting>,
     next_request: AtomicU64,
     next_socket: AtomicU64,
     draining: AtomicBool,
@@ -304,7 +306,7 @@ impl Objects {
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<Result<Vec<u8>, CallError>>>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

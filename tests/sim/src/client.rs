@@ -266,6 +266,11 @@ impl World {
             self.clients[index].resumed = true;
             return;
         }
+        if self.clients[index].acks.values().any(|(_, pending)| matches!(pending, Pending::Resume { .. })) {
+            // One at a time: the rest follows the answer.
+            self.clients[index].to_resume.extend(named);
+            return;
+        }
         let cursors: BTreeMap<Id, u64> = named.iter().map(|n| (self.conversations[*n].text.clone(), self.cursor(index, *n))).collect();
         let op = self.op();
         let body = json!(["sync:resume", { "cursors": cursors }]);

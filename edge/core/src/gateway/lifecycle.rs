@@ -254,6 +254,9 @@ impl Gateway {
             conn.session.close(CloseCode::AuthTimeout, Reason::Server, &mut self.fx);
         }
         self.expiry_due(id, now);
+        if self.conns.get(id).is_some_and(|conn| conn.session.closed().is_some()) {
+            return self.settle(id, now);
+        }
         self.retry_pulls(id, now);
         let after = self.settings.attach_after_ms;
         if self.conns.entry(id).is_some_and(|entry| entry.save_wanted && now.since(entry.touched) >= after) {
@@ -266,9 +269,10 @@ impl Gateway {
 
     /// When a connection wants to be looked at next.
     fn deadline(&mut self, id: ConnId) -> Option<Timestamp> {
-        let (config, after) = (self.config, self.settings.attach_after_ms);
+        let (config, after) = (self.config, self.settings.attach_after_ms.max(1));
         let entry = self.conns.entry(id)?;
-        let save = entry.save_wanted.then(|| config.round_up(entry.touched.plus_ms(after)));
+        // Later than now even without a quiet time: what cannot be saved yet must not come due again at once.
+        let save = entry.save_wanted.then(|| config.round_up(entry.touched.plus_ms(after.max(1))));
         let conn = self.conns.get(id)?;
         let (mut expiry, mut retry) = (None, None);
         if let App::Live(live) = &conn.app {

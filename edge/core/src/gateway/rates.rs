@@ -75,7 +75,8 @@ impl Gateway {
 
     /// A new connection of this address, not authenticated yet. `false`: refused.
     pub(super) fn admit_address(&mut self, address: &Rc<str>, now: Timestamp) -> bool {
-        if !self.settings.rate_limits {
+        // The test application knows no authentication.
+        if !self.settings.rate_limits || self.is_test() {
             return true;
         }
         let known = self.rates.addresses.entry(address.clone()).or_insert_with(|| Address::new(now));

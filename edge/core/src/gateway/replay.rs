@@ -205,6 +205,8 @@ impl Gateway {
         let current = slot_of(&mut self.rooms, pull.room, id)
             .is_some_and(|slot| slot.mode == Mode::Replaying && slot.serial == pull.serial);
         if current {
+            // Before anything of the page is written: a restored socket still has its old cursor.
+            self.touch(id, now);
             match result {
                 Ok(Message::Page { events, head, generation, read_seq, marks, reset }) => {
                     self.page(id, &pull, Page { events, head, generation, read_seq, marks, reset });
@@ -296,6 +298,7 @@ impl Gateway {
         {
             // Its client resumes by itself.
             conn.session.close(CloseCode::ServiceRestart, Reason::Server, &mut self.fx);
+            self.settle(id, now);
         }
     }
 

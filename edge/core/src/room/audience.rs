@@ -194,6 +194,10 @@ impl Ready {
 
     /// Events to every gateway that holds members.
     pub(super) fn deliver(&mut self, fx: &mut Effects, room: RoomId, durable: Vec<Numbered>, live: Vec<LiveEvent>) {
+        let live = if self.is_hushed() { Vec::new() } else { live };
+        if durable.is_empty() && live.is_empty() {
+            return;
+        }
         if self.audience.hold_until.is_some() {
             self.audience.held.0.extend(durable);
             self.audience.held.1.extend(live);

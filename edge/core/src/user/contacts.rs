@@ -89,7 +89,8 @@ impl User {
                 return self.fx.reply(from, call, Message::ContactIs { status: contact.status, fresh: false });
             }
             (ContactAnswer::Blocked, _) => (ContactStatus::Blocked, ContactChange::Blocked),
-            _ => return self.refuse(from, call, ErrorCode::NotFound),
+            // The same answer as for somebody who does not exist.
+            _ => return self.refuse(from, call, ErrorCode::UserNotFound),
         };
         self.change_contact(other, Contact { status, ..contact }, Some(change), now);
         if answer == ContactAnswer::Blocked {

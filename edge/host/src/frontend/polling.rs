@@ -1,6 +1,7 @@
 //! Engine.IO polling: requests become inputs of a gateway, which answers them.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,37 @@ use crate::objects::{Event, Objects, PollAnswer};
 
 /// Gateways answer well before that; a request must not hang for ever when one does not.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
+
+/// The Engine.IO packet that ends a session.
+const CLOSE_PACKET: &[u8] = b"1";
+
+/// Sessions whose POST is being read. A gateway sees whole bodies, so only the host can see two at once.
+#[derive(Debug, Default)]
+pub struct Posts(Mutex<HashSet<Box<str>>>);
+
+impl Posts {
+    /// Notes a POST of the session; `None` when another one is being read.
+    fn begin(&self, sid: &str) -> Option<Post<'_>> {
+        let sid: Box<str> = sid.into();
+        self.open().insert(sid.clone()).then_some(Post { posts: self, sid })
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, HashSet<Box<str>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A POST that is being read.
+struct Post<'a> {
+    posts: &'a Posts,
+    sid: Box<str>,
+}
+
+impl Drop for Post<'_> {
+    fn drop(&mut self) {
+        self.posts.open().remove(&self.sid);
+    }
+}
 
 /// Tells the gateway when the client has given up.
 struct Abort<'a> {
@@ -35,6 +67,15 @@ impl Drop for Abort<'_> {
 
 pub(super) async fn answer(frontend: &Frontend, request: Request<Incoming>, gateway: Arc<str>, head: RequestHead) -> Response<Body> {
     let get = request.method() == Method::GET;
+    let sid = head.query.split('&').find_map(|pair| pair.strip_prefix("sid=")).filter(|_| request.method() == Method::POST);
+    let post = match sid.map(|sid| frontend.posts.begin(sid)) {
+        Some(None) => {
+            end_session(frontend, gateway, head);
+            return text(StatusCode::BAD_REQUEST, "two requests at once");
+        }
+        Some(post) => post,
+        None => None,
+    };
     let limit = if frontend.echo { ECHO_BYTES } else { limits::MAX_PAYLOAD_BYTES };
     let body = match read_body(request.into_body(), limit).await {
         Ok(body) => body.to_vec(),
@@ -42,6 +83,7 @@ pub(super) async fn answer(frontend: &Frontend, request: Request<Incoming>, gate
         Err(BodyError::TooSlow) => return text(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
         Err(BodyError::Broken) => return text(StatusCode::BAD_REQUEST, "the body is not readable"),
     };
+    drop(post);
     let objects = &*frontend.objects;
     let id = objects.request_id();
     let (tell, answer) = oneshot::channel();
@@ -55,6 +97,15 @@ pub(super) async fn answer(frontend: &Frontend, request: Request<Incoming>, gate
         }
         _ => text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable"),
     }
+}
+
+/// Two POSTs of one session at once break the protocol: it ends, as if the client had closed it.
+fn end_session(frontend: &Frontend, gateway: Arc<str>, head: RequestHead) {
+    let objects = &*frontend.objects;
+    // Nobody waits for the answer.
+    let (answer, _) = oneshot::channel();
+    let shard = objects.shard_of(&gateway);
+    objects.send(shard, Event::Poll { gateway, request: objects.request_id(), get: false, head, body: CLOSE_PACKET.to_vec(), answer });
 }
 
 fn response(answer: PollAnswer) -> Response<Body> {

@@ -36,7 +36,7 @@ pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// The answer to a well-formed handshake, or the refusal of a malformed one. No extensions are offered.
-pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<Body>, Response<Body>> {
+pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<Body>, Box<Response<Body>>> {
     let has = |name, word: &str| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(word))
@@ -44,11 +44,12 @@ pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<Body>, Response<
     if !has(SEC_WEBSOCKET_VERSION, "13") {
         let mut response = super::text(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is needed");
         response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(response);
+        return Err(Box::new(response));
     }
+    let malformed = || Box::new(super::text(StatusCode::BAD_REQUEST, "not a WebSocket handshake"));
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
     let Some(key) = key.filter(|_| has(CONNECTION, "upgrade")) else {
-        return Err(super::text(StatusCode::BAD_REQUEST, "not a WebSocket handshake"));
+        return Err(malformed());
     };
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()));
     let mut response = super::text(StatusCode::SWITCHING_PROTOCOLS, "");
@@ -56,7 +57,7 @@ pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<Body>, Response<
     answer.clear();
     answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
     answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    answer.insert(SEC_WEBSOCKET_ACCEPT, accept.map_err(|_| super::text(StatusCode::BAD_REQUEST, "not a WebSocket handshake"))?);
+    answer.insert(SEC_WEBSOCKET_ACCEPT, accept.map_err(|_| malformed())?);
     Ok(response)
 }
 

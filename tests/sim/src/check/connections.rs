@@ -194,14 +194,16 @@ enum Expect {
 fn from_cursor(report: &mut Report, who: &str, segment: &Segment, cursor: u64, before: Expect) -> Expect {
     let behind_ack = |at: usize| segment.ack.as_ref().is_some_and(|ack| at > ack.at);
     let first_behind = segment.seen.iter().position(|(at, _)| behind_ack(*at)).unwrap_or(segment.seen.len());
-    let start = segment.seen.iter().rposition(|(_, seq)| *seq == cursor + 1).unwrap_or(segment.seen.len());
-    let start = if start > first_behind {
+    let start = match &segment.ack {
+        // What was sent is told by the ack: what came before it was written before the resume.
+        Some(Ack { more: Some(more), .. }) => first_behind.saturating_sub(more.saturating_sub(cursor) as usize),
+        _ => segment.seen.iter().rposition(|(_, seq)| *seq == cursor + 1).unwrap_or(segment.seen.len()),
+    };
+    if start > first_behind {
         let (at, seq) = segment.seen.get(first_behind).copied().unwrap_or((0, 0));
         report.add(Rule::M5, "hole_behind_resume", at, format!("{who}: {seq} instead of {} behind the ack", cursor + 1));
         return Expect::Anything;
-    } else {
-        start
-    };
+    }
     let (early, run) = segment.seen.split_at(start);
     match before {
         Expect::Anything => rises(report, who, early),
