@@ -1,7 +1,7 @@
 //! Access tokens: JWS compact form (RFC 7515), `typ: at+jwt` (RFC 9068), EdDSA (RFC 8037) or HS256.
 //!
-//! The one verifier of REST and of every gateway. Of the header only `typ` and `alg` are read, and `alg` must be the one
-//! that belongs to our key: `kid`, `jku`, `x5u` and `jwk` are never followed.
+//! The one verifier of REST and of every gateway. `alg` of the header must be the one that belongs to our key. Tokens of
+//! ours name no key: one with `kid`, `jku`, `x5u` or `jwk` is refused, and nothing that they say is looked up.
 //!
 //! Audience: a token names the services that take it. An access token is for `api` and `rt`, so that one token serves
 //! REST and sockets; tickets of media nodes are for `media` and are refused here.
@@ -133,7 +133,7 @@ fn read(token: &str, settings: &Settings, now: Timestamp) -> Option<Claims> {
     }
     let key = Key::of(settings)?;
     let header = decode_header(token).ok()?;
-    if header.alg != key.algorithm || header.typ.as_deref() != Some(TYPE) || header.crit.is_some() {
+    if header.alg != key.algorithm || header.typ.as_deref() != Some(TYPE) || header.crit.is_some() || names_key(&header) {
         return None;
     }
     let (message, signature) = token.rsplit_once('.')?;
@@ -157,6 +157,11 @@ fn read(token: &str, settings: &Settings, now: Timestamp) -> Option<Claims> {
         version: claims.number("ver")?,
         expires: Timestamp(claims.number("exp")?.checked_mul(1000)?),
     })
+}
+
+/// Whether the sender says which key to verify with.
+fn names_key(header: &Header) -> bool {
+    header.kid.is_some() || header.jku.is_some() || header.x5u.is_some() || header.jwk.is_some()
 }
 
 /// A JSON object whose names are all different.
@@ -336,20 +341,24 @@ mod tests {
     }
 
     #[test]
-    fn foreign_headers_are_never_followed() {
+    fn a_token_that_names_a_key_is_refused() {
         let settings = settings(seed(1));
         let plain = payload().to_string();
         let foreign = Settings { signing_key: Some(seed(2)), ..settings.clone() };
+        assert!(verify_access(&forge(HEADER, &plain, &settings), &settings, NOW).is_ok());
+        assert_eq!(code(&forge(HEADER, &plain, &foreign), &settings), ErrorCode::Unauthorized);
         for header in [
             r#"{"alg":"EdDSA","typ":"at+jwt","kid":"../../key"}"#,
             r#"{"alg":"EdDSA","typ":"at+jwt","jku":"https://evil.example/keys"}"#,
+            r#"{"alg":"EdDSA","typ":"at+jwt","x5u":"https://evil.example/cert"}"#,
             r#"{"alg":"EdDSA","typ":"at+jwt","jwk":{"kty":"OKP"}}"#,
-            HEADER,
+            r#"{"alg":"EdDSA","typ":"at+jwt","jwk":{"kty":"oct","k":"AAAA"}}"#,
         ] {
-            assert_eq!(code(&forge(header, &plain, &foreign), &settings), ErrorCode::Unauthorized, "{header}");
+            // Whether or not the signature is ours.
+            for signer in [&settings, &foreign] {
+                assert_eq!(code(&forge(header, &plain, signer), &settings), ErrorCode::Unauthorized, "{header}");
+            }
         }
-        let critical = r#"{"alg":"EdDSA","typ":"at+jwt","crit":["exp"]}"#;
-        assert_eq!(code(&forge(critical, &plain, &settings), &settings), ErrorCode::Unauthorized);
     }
 
     #[test]
@@ -375,6 +384,13 @@ mod tests {
             let token = forge(HEADER, &payload.to_string(), &settings);
             assert_eq!(code(&token, &settings), ErrorCode::Unauthorized, "{name}");
         }
+    }
+
+    #[test]
+    fn critical_headers_are_refused() {
+        let settings = settings(seed(1));
+        let header = r#"{"alg":"EdDSA","typ":"at+jwt","crit":["exp"]}"#;
+        assert_eq!(code(&forge(header, &payload().to_string(), &settings), &settings), ErrorCode::Unauthorized);
     }
 
     #[test]
