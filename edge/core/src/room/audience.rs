@@ -83,10 +83,11 @@ impl Audience {
         }
     }
 
-    /// Whether the gateway is in another life than the one we knew.
-    fn arrive(&mut self, user: UserId, at: &Location) -> bool {
+    /// Notes that sockets of `user` are there.
+    fn arrive(&mut self, user: UserId, at: &Location) -> Arrival {
+        let mut arrival = Arrival::default();
         if self.ended.get(&at.gateway).is_some_and(|ended| at.epoch <= *ended) {
-            return false;
+            return arrival;
         }
         self.versions += 1;
         let there = self.gateways.entry(at.gateway.clone()).or_insert_with(|| There {
@@ -96,17 +97,30 @@ impl Audience {
             told: false,
         });
         if at.epoch < there.epoch {
-            return false;
+            return arrival;
         }
-        let restarted = at.epoch > there.epoch;
-        if restarted {
-            there.users.clear();
+        if at.epoch > there.epoch {
+            arrival.restarted = true;
+            arrival.lost = std::mem::take(&mut there.users);
+            arrival.lost.remove(&user);
         }
         if there.users.insert(user) {
+            arrival.new = true;
             (there.epoch, there.version, there.told) = (at.epoch, self.versions, false);
         }
-        restarted
+        arrival
     }
+}
+
+/// What changed when a member came to be known at a gateway.
+#[derive(Debug, Default)]
+struct Arrival {
+    /// It was not known to be there.
+    new: bool,
+    /// The gateway is in another life than the one we knew.
+    restarted: bool,
+    /// Who was there in the life before: where they are now is not known.
+    lost: BTreeSet<UserId>,
 }
 
 impl Ready {
@@ -166,11 +180,16 @@ impl Ready {
             for gateway in before.iter().filter(|name| gateways.iter().all(|at| at.gateway != **name)) {
                 self.audience.leave(user, gateway);
             }
+            let mut lost = Vec::new();
             for at in &gateways {
-                let fresh = !before.contains(&at.gateway);
-                if self.audience.arrive(user, at) || (late && fresh) {
+                let arrival = self.audience.arrive(user, at);
+                if arrival.restarted || (late && arrival.new) {
                     self.audience.behind.insert(at.gateway.clone());
                 }
+                lost.extend(arrival.lost.into_iter().map(|user| (user, at.gateway.clone())));
+            }
+            for (user, gateway) in lost {
+                self.lose(fx, room, user, &gateway);
             }
             self.audience.places.insert(user, Place { epoch, version, gateways });
             self.announce_head(fx, room);
@@ -283,11 +302,16 @@ impl Ready {
         self.audience.ended.insert(gateway.to_owned(), there.epoch);
         self.audience.gateways.remove(gateway);
         for user in users {
-            if let Some(place) = self.audience.places.get_mut(&user) {
-                place.gateways.retain(|at| at.gateway != gateway);
-            }
-            self.locate(fx, room, user);
+            self.lose(fx, room, user, gateway);
         }
+    }
+
+    /// A member is not where it was: asks its User.
+    fn lose(&mut self, fx: &mut Effects, room: RoomId, user: UserId, gateway: &str) {
+        if let Some(place) = self.audience.places.get_mut(&user) {
+            place.gateways.retain(|at| at.gateway != gateway);
+        }
+        self.locate(fx, room, user);
     }
 
     pub(super) fn audience_alarm(&mut self, fx: &mut Effects, room: RoomId, now: Timestamp) {
