@@ -11,7 +11,7 @@ mod websocket;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -44,6 +44,8 @@ const HEAD_WAIT: Duration = Duration::from_secs(5);
 const BODY_WAIT: Duration = Duration::from_secs(15);
 /// How long connections may take to finish after the end was announced.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
+/// How long a peer may leave what we sent unacknowledged, or take nothing.
+const STUCK: Duration = Duration::from_secs(30);
 const BACKLOG: u32 = 4_096;
 /// Largest message of the protocol test application, and its `maxPayload`.
 const ECHO_BYTES: usize = 1_000_000;
@@ -53,6 +55,8 @@ const ECHO_BYTES: usize = 1_000_000;
 pub struct HttpStats {
     pub statuses: [AtomicU64; 6],
     pub connections: AtomicU64,
+    /// Requests that the component has not answered.
+    pub in_handlers: AtomicUsize,
 }
 
 /// What serves one port.
@@ -109,6 +113,8 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 async fn connection(stream: TcpStream, peer: SocketAddr, frontend: Arc<Frontend>, mut stop: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
+    // A peer that takes nothing for so long is gone, or wants to hold our memory.
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STUCK.as_millis() as u32);
     frontend.stats.connections.fetch_add(1, Ordering::Relaxed);
     let service = hyper::service::service_fn(|request| {
         let frontend = frontend.clone();
@@ -167,7 +173,10 @@ impl Frontend {
             return polling::answer(self, request, gateway, head).await;
         }
         match &self.handlers {
-            Some(handlers) => handlers.answer(self, request, address).await,
+            Some(handlers) => {
+                let _counted = InHandlers::new(&self.stats);
+                handlers.answer(self, request, address).await
+            }
             None => text(StatusCode::NOT_FOUND, "not found"),
         }
     }
@@ -210,6 +219,22 @@ impl Frontend {
         let mut failure = Failure::new(ErrorCode::NodeUnavailable);
         failure.retry_after = Some(1);
         self.failure(path, &failure)
+    }
+}
+
+/// Counts a request while the component works on it.
+struct InHandlers<'a>(&'a HttpStats);
+
+impl<'a> InHandlers<'a> {
+    fn new(stats: &'a HttpStats) -> Self {
+        stats.in_handlers.fetch_add(1, Ordering::Relaxed);
+        Self(stats)
+    }
+}
+
+impl Drop for InHandlers<'_> {
+    fn drop(&mut self) {
+        self.0.in_handlers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

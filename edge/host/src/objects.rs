@@ -55,6 +55,8 @@ pub enum Event {
     Reply { to: Caller, call: u64, answer: Result<Vec<u8>, CallError> },
     Stored(Vec<Done>),
     Loaded { object: Arc<str>, life: u64, load: u64, answer: Result<Vec<Rows>, PersistError> },
+    /// Start an object that has something to finish.
+    Wake { object: Arc<str> },
     /// Tell the gateways that the host stops soon. Answered when they have spoken.
     Draining(oneshot::Sender<()>),
     /// Answered with the bytes that wait in socket queues, and the jobs that wait for storage.

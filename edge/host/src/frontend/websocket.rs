@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
 use super::Body;
-use super::socket::Socket;
+use super::socket::{Socket, weight};
 use crate::guest::wit::Frame;
 use crate::objects::{Event, Objects};
 
@@ -198,14 +198,8 @@ fn hear(reader: &mut WebSocket<Io>, socket: &Socket, mut frame: impl FnMut(Frame
             break;
         }
         match reader.read() {
-            Ok(Message::Text(text)) => {
-                socket.sent_in();
-                frame(Frame::Text(text.as_str().to_owned()));
-            }
-            Ok(Message::Binary(bytes)) => {
-                socket.sent_in();
-                frame(Frame::Binary(bytes.to_vec()));
-            }
+            Ok(Message::Text(text)) => send_in(socket, Frame::Text(text.as_str().to_owned()), &mut frame),
+            Ok(Message::Binary(bytes)) => send_in(socket, Frame::Binary(bytes.to_vec()), &mut frame),
             Ok(Message::Close(_)) => {
                 // Writes the library's answer.
                 let _ = reader.flush();
@@ -222,6 +216,11 @@ fn hear(reader: &mut WebSocket<Io>, socket: &Socket, mut frame: impl FnMut(Frame
         }
     }
     Heard::More
+}
+
+fn send_in(socket: &Socket, message: Frame, frame: &mut impl FnMut(Frame)) {
+    socket.sent_in(weight(&message));
+    frame(message);
 }
 
 /// Waits, not for ever, until everything that was queued is out.
