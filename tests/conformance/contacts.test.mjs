@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { direct, people, send } from '../support/people.mjs';
 import { isError } from '../support/shapes.mjs';
 import { needs, target } from '../support/target.mjs';
@@ -118,6 +119,7 @@ describe('a block', needs('objects'), () => {
     const talk = await direct(ann, bob);
     await send(bob, talk.id, 'before');
     await answer(ann, bob, 'blocked');
+    await sleep(1_000); // P2
     const path = `/api/chats/conversations/${talk.id}/messages`;
     isError(await bob.rest.post(path, { content: 'after', type: 'text' }), 409, 'USER_UNAVAILABLE');
     isError(await ann.rest.post(path, { content: 'after', type: 'text' }), 403, 'BLOCKED');

@@ -283,6 +283,7 @@ describe('refusals', needs('objects', 'websocket'), () => {
     for (const client of [c, d]) await client.ok('chat:join', pair.id);
     await c.ok('chat:message', text(pair.id, 'before'));
     await cat.rest.patch(`/api/users/contacts/${dan.id}`, { status: 'blocked' });
+    await sleep(1_000); // P2
     const mark = c.mark;
     d.emit('chat:typing', { conversationId: pair.id });
     await d.call('chat:markRead', { conversationId: pair.id, upTo: 1 });

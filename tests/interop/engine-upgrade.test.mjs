@@ -14,7 +14,7 @@ after(async () => { other?.close(); await app?.stop(); });
 
 /** Answers pings of a session that nobody polls for a while. */
 const keepAlive = (session) => {
-  const timer = setInterval(() => session.post('3').catch(() => {}), 250);
+  const timer = setInterval(() => session.post('3').catch(() => {}), 90);
   return () => clearInterval(timer);
 };
 

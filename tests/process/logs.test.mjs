@@ -29,7 +29,7 @@ for (const level of ['info', 'debug']) {
     await rest.get('/api/auth/me', { authorization: `Bearer ${secrets.bearer}` });
     await rest.post('/api/auth/refresh', { refreshToken: secrets.body });
     const refreshed = await rest.post('/api/auth/refresh', { refreshToken: bob.refreshToken });
-    await rest.get(`/api/nothing/${secrets.query}?token=${ann.token}`);
+    await rest.get(`/api/nothing?token=${ann.token}&q=${secrets.query}`);
     await rawHttp(server.baseUrl, `GET /api/auth/me?token=${secrets.query} HTTP/9.9\r\nAuthorization: Bearer ${ann.token}\r\n\r\n`, 500);
 
     const talk = await direct(ann, bob);

@@ -5,9 +5,10 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { decode, people, person, unique } from '../support/people.mjs';
+import { decode, direct, people, person, unique } from '../support/people.mjs';
 import { Rest } from '../support/rest.mjs';
 import { freePort, freshDirectory, freshSecret, run, startServer } from '../support/server.mjs';
+import { rewrite } from '../support/sqlite.mjs';
 
 /** Runs until it ends, or for `ms`: then `exit` is null. */
 async function outcome(args, options = {}, ms = 20_000) {
@@ -129,18 +130,12 @@ describe('data', { concurrency: 3 }, () => {
     const ann = await person(server, 'ann');
     await server.stop();
     // A record of the migrations' table holds set and name side by side; a later number keeps the order of the rows.
-    const bytes = readFileSync(database(server.data));
-    const at = bytes.indexOf('people0002_projections');
-    assert.ok(at > 0, 'the row of the migration was not found');
-    bytes.write('people0902_projections', at);
-    writeFileSync(database(server.data), bytes);
+    assert.ok(rewrite(database(server.data), 'people0002_projections', 'people0902_projections') > 0, 'the row of the migration was not found');
     const { exit, stderr } = await outcome(on(server.data));
     assert.equal(exit.code, 2, stderr);
     assert.match(stderr, /newer/);
     assert.ok(stderr.includes('0902_projections'), stderr);
-    const again = readFileSync(database(server.data));
-    again.write('people0002_projections', again.indexOf('people0902_projections'));
-    writeFileSync(database(server.data), again);
+    assert.ok(rewrite(database(server.data), 'people0902_projections', 'people0002_projections') > 0);
     await server.start();
     assert.equal((await ann.login()).id, ann.id);
     await server.stop();
@@ -148,10 +143,17 @@ describe('data', { concurrency: 3 }, () => {
 
   test('a database that is damaged is refused, never served', async () => {
     const server = await startServer();
-    const ann = await person(server, 'ann');
-    assert.ok(ann);
+    const [ann, bob] = await people(server, 'ann', 'bob');
+    const talk = await direct(ann, bob);
+    const client = await ann.connect({ transports: ['websocket'] });
+    // Enough that the write-ahead log was moved into the file.
+    for (let n = 0; n < 12; n += 1) {
+      await Promise.all(Array.from({ length: 50 }, () => client.ok('chat:message', { conversationId: talk.id, content: 'x'.repeat(2_000), type: 'text', metadata: { pad: 'y'.repeat(8_000) } })));
+    }
+    client.close();
     await server.stop();
     const bytes = readFileSync(database(server.data));
+    assert.ok(bytes.length > 1_000_000, `${bytes.length} bytes`);
     for (let at = 4_096; at < bytes.length; at += 1) bytes[at] = (at * 31) & 255;
     writeFileSync(database(server.data), bytes);
     const { exit, stderr } = await outcome(on(server.data));

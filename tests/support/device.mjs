@@ -2,6 +2,7 @@
 // with its clientId until it is resolved. It records what it asks and sees.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { io } from 'socket.io-client';
+import { atEnd } from './cleanup.mjs';
 import { row } from './history.mjs';
 
 const ACK_MS = 10_000;
@@ -30,6 +31,7 @@ export class Device {
     this.socket = io(person.server.baseUrl, {
       forceNew: true, autoConnect: false, auth: { token: person.token }, reconnectionDelay: 40, reconnectionDelayMax: 250, timeout: 3_000, ...(transports ? { transports } : {}),
     });
+    atEnd(() => this.close());
     this.socket.on('connect', () => this.#connected());
     this.socket.on('disconnect', () => this.#disconnected());
     this.socket.on('chat:message', (message) => this.#delivered(message));

@@ -5,6 +5,7 @@ import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import WebSocket from 'ws';
+import { atEnd } from './cleanup.mjs';
 
 const WAIT_MS = 5_000;
 export const SEPARATOR = '\x1e';
@@ -33,6 +34,7 @@ export class RawSocket {
     this.wakers = [];
     this.status = 101;
     this.ws = new WebSocket(url, protocols, { headers, perMessageDeflate: false, maxPayload: 64 * 1024 * 1024, ...options });
+    atEnd(() => this.close());
     this.open = new Promise((done) => this.ws.once('open', () => done(true)));
     this.closed = new Promise((done) => {
       this.ws.once('close', (code, reason) => { this.code = code; this.reason = String(reason); done({ code, reason: this.reason }); this.#wake(); });
@@ -254,6 +256,7 @@ export class BareSocket {
     this.bytes = Buffer.alloc(0);
     this.tcp = connect(Number(url.port), url.hostname);
     this.tcp.on('error', () => {});
+    atEnd(() => this.close());
     this.tcp.on('data', (chunk) => { this.bytes = Buffer.concat([this.bytes, chunk]); });
     this.closed = new Promise((done) => this.tcp.once('close', done));
     this.tcp.on('end', () => this.tcp.end());

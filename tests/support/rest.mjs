@@ -63,4 +63,4 @@ export function rawHttp(baseUrl, bytes, ms = 3_000) {
 }
 
 /** Statuses of all responses in a raw answer. */
-export const statuses = (text) => [...text.matchAll(/^HTTP\/1\.[01] (\d{3})/gm)].map(([, code]) => Number(code));
+export const statuses = (text) => [...text.matchAll(/HTTP\/1\.[01] (\d{3}) /g)].map(([, code]) => Number(code));

@@ -1,12 +1,13 @@
 // Starts and stops the product's binary as a real process. Nothing here knows what the product does.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { atEnd } from './cleanup.mjs';
 
 const READY_MS = 60_000;
 const LOG_BYTES = 64 * 1024 * 1024;
@@ -22,8 +23,13 @@ export const freshSecret = () => randomBytes(48).toString('base64url').replace(/
 /** What most suites run with: no rates, cheap hashing. */
 export const relaxed = { CHATCALL_ENV: 'development', RATE_LIMITS: 'off', BCRYPT_COST: '4' };
 
+/** Machine code of the component, compiled once for all servers of all suites. */
+const cache = process.env.CHATCALL_CACHE ?? join(dirname(binary), 'chatcall-cache');
+
 const children = new Set();
-process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
+const killAll = () => children.forEach((child) => child.kill('SIGKILL'));
+process.on('exit', killAll);
+atEnd(killAll);
 
 /** A TCP port of the loopback interface that was free a moment ago. */
 export function freePort() {
@@ -66,7 +72,7 @@ export function run(args, { env = {}, cwd = freshDirectory() } = {}) {
   if (!existsSync(binary)) throw new Error(`no binary at ${binary}: build it first, or set CHATCALL_BIN`);
   const { PATH, HOME, TMPDIR, LANG } = process.env;
   const inherited = Object.fromEntries(Object.entries({ PATH, HOME, TMPDIR, LANG }).filter(([, value]) => value));
-  const child = spawn(binary, args, { cwd, env: { ...inherited, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(binary, args, { cwd, env: { ...inherited, CHATCALL_CACHE: cache, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   children.add(child);
   const process_ = { child, pid: child.pid, stdout: '', stderr: '', exit: null };
   for (const stream of ['stdout', 'stderr']) {
@@ -82,6 +88,27 @@ export function run(args, { env = {}, cwd = freshDirectory() } = {}) {
   return process_;
 }
 
+/** One start of a new binary compiles its component; the others wait for it. Answers what to call after the start. */
+async function compiledOnce() {
+  const { mtimeMs, size } = statSync(binary);
+  const done = join(cache, `compiled-${size}-${Math.floor(mtimeMs)}`);
+  const lock = `${done}.lock`;
+  mkdirSync(cache, { recursive: true });
+  for (const end = Date.now() + READY_MS; !existsSync(done) && Date.now() < end; await sleep(50)) {
+    try {
+      mkdirSync(lock);
+      return (worked) => {
+        if (worked) writeFileSync(done, '');
+        rmSync(lock, { recursive: true, force: true });
+      };
+    } catch {
+      const since = statSync(lock, { throwIfNoEntry: false })?.mtimeMs;
+      if (since && Date.now() - since > READY_MS) rmSync(lock, { recursive: true, force: true });
+    }
+  }
+  return () => {};
+}
+
 /** A running server and its files. */
 export class Server {
   constructor(options) {
@@ -95,6 +122,20 @@ export class Server {
   /** Starts the process and waits for its line; the port stays the same over restarts. */
   async start() {
     const { args = [], env = {}, conformance } = this.options;
+    const started = await compiledOnce();
+    try {
+      await this.#launch(args, env, conformance);
+    } finally {
+      started(Boolean(this.baseUrl));
+    }
+    if (conformance) {
+      await accepting(this.conformancePort);
+      this.conformanceUrl = `http://127.0.0.1:${this.conformancePort}`;
+    }
+    return this;
+  }
+
+  async #launch(args, env, conformance) {
     const more = ['--private-port', '0'];
     if (conformance) {
       this.conformancePort ??= await freePort();
@@ -116,11 +157,6 @@ export class Server {
       child.stdout.on('data', look);
       this.process.exited.then((exit) => { clearTimeout(late); fail(new Error(`ended before it was ready: ${JSON.stringify(exit)}\n${this.output()}`)); });
     });
-    if (conformance) {
-      await accepting(this.conformancePort);
-      this.conformanceUrl = `http://127.0.0.1:${this.conformancePort}`;
-    }
-    return this;
   }
 
   output() {
@@ -143,7 +179,7 @@ export class Server {
     if ((await Promise.race([exited, late])) === 'late') {
       child.kill('SIGKILL');
       await exited;
-      throw new Error(`still alive ${ms} ms after ${signal}\n${this.output()}`);
+      throw new Error(`still alive ${ms} ms after ${signal}\n${this.output().slice(-1_500)}`);
     }
     this.logs += this.output();
     const { exit } = this.process;

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { io } from 'socket.io-client';
+import { atEnd } from './cleanup.mjs';
 
 /** The ways a stock client may come. */
 export const TRANSPORTS = {
@@ -19,6 +20,7 @@ export class Client {
     this.waiting = new Set();
     this.socket = io(url, { forceNew: true, reconnection: false, timeout: 10_000, ...options, autoConnect: false });
     this.connects = 0;
+    atEnd(() => this.close());
     this.socket.onAny((name, ...args) => this.#push(name, args));
     this.socket.on('connect', () => { this.connects += 1; this.#push('$connect', [this.socket.id]); });
     this.socket.on('connect_error', (error) => this.#push('$connect_error', [error]));

@@ -2,6 +2,7 @@
 
 mod encoding;
 pub mod internal;
+mod jws;
 pub mod password;
 pub mod refresh;
 mod secret;

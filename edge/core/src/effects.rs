@@ -25,6 +25,12 @@ impl Effects {
         Self { life: epoch << 24, ..Self::default() }
     }
 
+    /// A number above every number that an earlier life counted from its own [`Effects::life`].
+    #[must_use]
+    pub fn life(&self) -> u64 {
+        self.life
+    }
+
     /// The next output.
     pub fn pop(&mut self) -> Option<Output> {
         self.queue.pop_front()

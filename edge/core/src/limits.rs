@@ -98,6 +98,8 @@ pub const PRESENCE_COALESCE_MS: u64 = 1_000;
 pub const DEDUPE_MS: u64 = 7 * 24 * 3_600_000;
 /// Keys of repeated sends that a Room keeps in memory.
 pub const DEDUPE_KEYS: usize = 10_000;
+/// Sends without `clientId` whose call a Room remembers, against repetition between objects.
+pub const CALLS_REMEMBERED: usize = 64;
 /// Messages per minute of one user (V-27).
 pub const MESSAGES_PER_MINUTE: u32 = 100;
 /// Sends per second that a conversation admits.

@@ -97,6 +97,8 @@ pub struct Room {
     seed: [u8; 32],
     state: State,
     last_use: Timestamp,
+    /// This life was loaded, or tried to, without a question.
+    woken: bool,
 }
 
 #[derive(Debug)]
@@ -121,6 +123,8 @@ struct Ready {
     count: u64,
     recent: VecDeque<Stored>,
     keys: Keys,
+    /// The newest sends without key: between objects they may repeat too.
+    once: VecDeque<(ObjectId, CallKey, u64)>,
     ids: MessageIds,
     audience: Audience,
     marks: marks::Dirty,
@@ -148,7 +152,7 @@ impl Room {
     /// Before its `Started`.
     #[must_use]
     pub fn new(id: RoomId, settings: Rc<Settings>) -> Self {
-        Self { id, settings, fx: Effects::default(), seed: [0; 32], state: State::New, last_use: Timestamp(0) }
+        Self { id, settings, fx: Effects::default(), seed: [0; 32], state: State::New, last_use: Timestamp(0), woken: false }
     }
 
     fn asked(&mut self, from: ObjectId, call: CallKey, msg: Message, now: Timestamp) {
@@ -166,6 +170,9 @@ impl Room {
             Message::Typing { from: actor, on } => self.typing(&from, call, actor, on),
             Message::MarkRead { user, up_to } => self.mark_read(from, call, user, up_to, now),
             Message::MarkDelivered { user, up_to } => {
+                if ready.member(user).is_none() {
+                    return self.refuse(&from, call, not_visible(&from));
+                }
                 self.mark_delivered(user, up_to, now);
                 self.fx.reply(&from, call, Message::Done);
             }
@@ -223,6 +230,11 @@ impl Ready {
         self.members.get(&user).filter(|seat| seat.is_member())
     }
 
+    /// Somebody in a direct conversation blocks the other: typing and marks vanish silently (contract 2.3).
+    fn is_hushed(&self) -> bool {
+        self.meta.kind == ConversationType::Direct && self.members().any(|(_, seat)| seat.blocks)
+    }
+
     fn member_ids(&self) -> BTreeSet<UserId> {
         self.members().map(|(id, _)| *id).collect()
     }
@@ -260,6 +272,7 @@ impl Object for Room {
                 self.seed = seed;
                 self.state = State::New;
                 self.last_use = now;
+                self.woken = false;
                 return;
             }
             Input::Persisted { .. } => return self.fx.persisted(),
@@ -317,6 +330,12 @@ impl Object for Room {
 
 impl Room {
     fn alarm(&mut self, now: Timestamp) {
+        if matches!(self.state, State::New) && !std::mem::replace(&mut self.woken, true) {
+            // Nobody asked, and yet this life began: the one before ended with work under way. What it stored but did
+            // not deliver is told by loading.
+            let load = self.begin_load();
+            self.state = State::Loading { load, waiting: VecDeque::new() };
+        }
         let State::Ready(ready) = &mut self.state else { return };
         if ready.blocked.is_some() {
             return;

@@ -61,6 +61,8 @@ struct Ready {
     arriving: Vec<(ObjectId, CallKey)>,
     /// Direct rooms being looked up, to tell them of a block.
     blocking: BTreeMap<u64, bool>,
+    /// Answers that wait until the other side knows.
+    settling: Vec<outbox::Settling>,
 }
 
 /// A call of ours whose reply matters.

@@ -73,6 +73,8 @@ pub struct Config {
     pub conformance_port: Option<u16>,
     pub data: PathBuf,
     pub database: PathBuf,
+    /// Machine code of the component, kept between starts.
+    pub cache: PathBuf,
     /// Serve REST through the component.
     pub edge: bool,
     /// Serve sockets.
@@ -116,6 +118,7 @@ impl Config {
             private_port,
             conformance_port: args.conformance_port,
             database: database(env, &data)?,
+            cache: env.get("CHATCALL_CACHE").map_or_else(|| data.join("cache"), PathBuf::from),
             data,
             edge,
             rooms,
@@ -123,7 +126,7 @@ impl Config {
             trusted_proxies: env.number("TRUSTED_PROXIES", 0, 16)?.unwrap_or(0) as usize,
             component: args.component.clone(),
             settings,
-            warnings: ignored(env),
+            warnings: ignored(env).into_iter().chain(no_media(args.roles.as_deref())).collect(),
         })
     }
 }
@@ -135,14 +138,21 @@ fn roles(list: Option<&str>) -> Result<(bool, bool), Wrong> {
         match role {
             "edge" => edge = true,
             "rooms" => rooms = true,
-            "media" => return wrong("this build has no media node: leave `media` out of --roles"),
+            // Named in every deployment's command line; what it would do is said in a warning.
+            "media" => {}
             other => return wrong(format!("unknown role `{other}` in --roles: there are edge, rooms and media")),
         }
     }
     if !rooms {
-        return wrong("--roles edge needs a room host beside it, which this build cannot call: add rooms");
+        return wrong("--roles without rooms needs a room host beside it, which this build cannot call: add rooms");
     }
     Ok((edge, rooms))
+}
+
+/// The role is accepted, and its absence is said: the command line stays the same when it comes.
+fn no_media(list: Option<&str>) -> Option<String> {
+    let named = list.is_some_and(|list| list.split(',').any(|role| role.trim() == "media"));
+    named.then(|| "role `media` ignored: this build has no media node, so there are no calls".to_owned())
 }
 
 fn development(env: &Environment) -> Result<bool, Wrong> {
@@ -243,6 +253,7 @@ mod tests {
         Config::resolve(&args, &Environment::of(env), 2).map_err(|wrong| wrong.0)
     }
 
+
     #[test]
     fn defaults_are_those_of_the_contract() {
         let config = resolve(UpArgs::default(), &[]).unwrap();
@@ -274,7 +285,9 @@ mod tests {
     fn wrong_settings_say_what_is_wrong() {
         let role = |list: &str| resolve(UpArgs { roles: Some(list.into()), ..UpArgs::default() }, &[]).unwrap_err();
         assert!(role("edge,romms").contains("`romms`"));
-        assert!(role("edge,rooms,media").contains("no media node"));
+        assert!(role("media").contains("add rooms"));
+        let all = UpArgs { roles: Some("edge,rooms,media".into()), ..UpArgs::default() };
+        assert!(resolve(all, &[]).unwrap().warnings[0].contains("no media node"));
         for (name, value) in [
             ("PORT", "http"),
             ("PORT", "70000"),

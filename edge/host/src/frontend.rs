@@ -4,14 +4,14 @@
 
 mod address;
 mod handlers;
-mod polling;
+pub mod polling;
 pub mod socket;
 mod websocket;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -44,6 +44,8 @@ const HEAD_WAIT: Duration = Duration::from_secs(5);
 const BODY_WAIT: Duration = Duration::from_secs(15);
 /// How long connections may take to finish after the end was announced.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
+/// How long a peer may leave what we sent unacknowledged, or take nothing.
+const STUCK: Duration = Duration::from_secs(30);
 const BACKLOG: u32 = 4_096;
 /// Largest message of the protocol test application, and its `maxPayload`.
 const ECHO_BYTES: usize = 1_000_000;
@@ -53,6 +55,8 @@ const ECHO_BYTES: usize = 1_000_000;
 pub struct HttpStats {
     pub statuses: [AtomicU64; 6],
     pub connections: AtomicU64,
+    /// Requests that the component has not answered.
+    pub in_handlers: AtomicUsize,
 }
 
 /// What serves one port.
@@ -67,6 +71,7 @@ pub struct Frontend {
     pub echo: bool,
     pub clock: Arc<Clock>,
     pub stats: Arc<HttpStats>,
+    pub posts: polling::Posts,
 }
 
 /// A listening socket with a backlog for storms of reconnecting clients.
@@ -108,6 +113,8 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 async fn connection(stream: TcpStream, peer: SocketAddr, frontend: Arc<Frontend>, mut stop: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
+    // A peer that takes nothing for so long is gone, or wants to hold our memory.
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STUCK.as_millis() as u32);
     frontend.stats.connections.fetch_add(1, Ordering::Relaxed);
     let service = hyper::service::service_fn(|request| {
         let frontend = frontend.clone();
@@ -155,13 +162,21 @@ impl Frontend {
         if self.is_engine_path(path) {
             let head = head(&request, address);
             let gateway = if self.echo { ECHO_GATEWAY.into() } else { self.objects.gateway_for(&head.query) };
-            if websocket::is_upgrade(request.headers()) && wants_websocket(&head.query) {
-                return self.upgrade(&mut request, gateway, head);
+            if websocket::is_upgrade(request.headers()) && has_pair(&head.query, "transport=websocket") {
+                if has_pair(&head.query, "EIO=4") {
+                    return self.upgrade(&mut request, gateway, head);
+                }
+                // Asked without an upgrade, the gateway names the version as what is wrong.
+                let head = RequestHead { query: head.query.replace("transport=websocket", "transport=polling"), ..head };
+                return polling::answer(self, request, gateway, head).await;
             }
             return polling::answer(self, request, gateway, head).await;
         }
         match &self.handlers {
-            Some(handlers) => handlers.answer(self, request, address).await,
+            Some(handlers) => {
+                let _counted = InHandlers::new(&self.stats);
+                handlers.answer(self, request, address).await
+            }
             None => text(StatusCode::NOT_FOUND, "not found"),
         }
     }
@@ -174,7 +189,7 @@ impl Frontend {
             return text(StatusCode::FORBIDDEN, "this origin is not allowed");
         }
         match websocket::handshake(request.headers()) {
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
             Ok(response) => {
                 let upgrade = hyper::upgrade::on(request);
                 let max_bytes = if self.echo { ECHO_BYTES } else { limits::MAX_PAYLOAD_BYTES };
@@ -207,10 +222,25 @@ impl Frontend {
     }
 }
 
-/// Only a proper request for a WebSocket is upgraded; the gateway tells everybody else what is wrong.
-fn wants_websocket(query: &str) -> bool {
-    let has = |wanted: &str| query.split('&').any(|pair| pair == wanted);
-    has("transport=websocket") && has("EIO=4")
+/// Counts a request while the component works on it.
+struct InHandlers<'a>(&'a HttpStats);
+
+impl<'a> InHandlers<'a> {
+    fn new(stats: &'a HttpStats) -> Self {
+        stats.in_handlers.fetch_add(1, Ordering::Relaxed);
+        Self(stats)
+    }
+}
+
+impl Drop for InHandlers<'_> {
+    fn drop(&mut self) {
+        self.0.in_handlers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether the query has this `name=value`.
+fn has_pair(query: &str, wanted: &str) -> bool {
+    query.split('&').any(|pair| pair == wanted)
 }
 
 fn head(request: &Request<Incoming>, address: &str) -> RequestHead {

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -90,11 +90,11 @@ struct Parts {
     handlers: Option<Handlers>,
     clock: Arc<Clock>,
     shards: Vec<std::thread::JoinHandle<()>>,
-    storage_threads: Vec<std::thread::JoinHandle<()>>,
+    writer: std::thread::JoinHandle<()>,
 }
 
 async fn run(config: Config, component: Vec<u8>, cores: usize) -> anyhow::Result<()> {
-    // Ports first: a second start of the same command must fail before it touches anything.
+    // Ports before the database: a second start of the same command must not touch it.
     let public = bind(SocketAddr::new(config.bind, config.port))?;
     let echo = match config.conformance_port {
         Some(port) => Some(bind(SocketAddr::new(config.bind, port))?),
@@ -104,7 +104,7 @@ async fn run(config: Config, component: Vec<u8>, cores: usize) -> anyhow::Result
     let private = bind_private(config.private_port, port)?;
     let mut signals = Signals::new()?;
 
-    let Parts { storage, objects, settings, handlers, clock, shards, storage_threads } = {
+    let Parts { storage, objects, settings, handlers, clock, shards, writer } = {
         let config = config.clone();
         tokio::task::spawn_blocking(move || start(&config, &component, cores)).await??
     };
@@ -120,6 +120,7 @@ async fn run(config: Config, component: Vec<u8>, cores: usize) -> anyhow::Result
             echo,
             clock: clock.clone(),
             stats: stats.clone(),
+            posts: Default::default(),
         })
     };
     let mut servers = vec![tokio::spawn(frontend::serve(public, front(false, handlers), stopping.clone()))];
@@ -138,14 +139,13 @@ async fn run(config: Config, component: Vec<u8>, cores: usize) -> anyhow::Result
     tracing::info!("stopping");
     objects.set_draining();
     stop.send_replace(true);
-    drain(&objects).await;
+    drain(&objects, &stats).await;
     for server in servers {
         let _ = server.await;
     }
-    // With the last handles gone the writer finishes its queue and ends.
-    drop((objects, storage));
+    storage.stop();
     tokio::task::spawn_blocking(move || {
-        for thread in shards.into_iter().chain(storage_threads) {
+        for thread in shards.into_iter().chain([writer]) {
             let _ = thread.join();
         }
     })
@@ -157,13 +157,13 @@ async fn run(config: Config, component: Vec<u8>, cores: usize) -> anyhow::Result
 fn start(config: &Config, component: &[u8], cores: usize) -> anyhow::Result<Parts> {
     let clock = Arc::new(Clock::default());
     let started = Instant::now();
-    let guest = Guest::load(component, &config.data.join("cache"), clock.clone())?;
+    let guest = Guest::load(component, &config.cache, clock.clone())?;
     tracing::info!(ms = started.elapsed().as_millis() as u64, "component loaded");
 
     let settings = &config.settings;
     let (objects, ends) = Objects::new(config.shards, settings.gateways, settings.protocol_test);
     let options = Options { file: config.database.clone(), readers: cores.clamp(2, 8), shards: config.shards };
-    let Opened { storage, first_epoch, threads } = Storage::open(&options, objects.sinks()).map_err(|error| Wrong(error.0))?;
+    let Opened { storage, first_epoch, writer } = Storage::open(&options, objects.sinks()).map_err(|error| Wrong(error.0))?;
     let epochs = Arc::new(AtomicU64::new(first_epoch + 1));
     let text = serde_json::to_string(settings)?;
     let runtime = tokio::runtime::Handle::current();
@@ -173,13 +173,27 @@ fn start(config: &Config, component: &[u8], cores: usize) -> anyhow::Result<Part
         let parts = ShardParts { index, objects: objects.clone(), storage: storage.clone(), clock: clock.clone(), epochs: epochs.clone() };
         shards.push(Shard::spawn(parts, instances, inbox)?);
     }
+    wake_senders(&storage, &objects);
     let handlers = if config.edge {
         let services = Arc::new(Services::new(storage.clone(), objects.clone(), settings));
         Some(Handlers::new(&guest, &services, cores)?)
     } else {
         None
     };
-    Ok(Parts { storage, objects, settings: Arc::new(settings.clone()), handlers, clock, shards, storage_threads: threads })
+    Ok(Parts { storage, objects, settings: Arc::new(settings.clone()), handlers, clock, shards, writer })
+}
+
+/// Messages that must survive a crash wait in the outboxes of users, who send them again when they start.
+fn wake_senders(storage: &Storage, objects: &Arc<Objects>) {
+    let objects = objects.clone();
+    storage.load(vec![edge_core::sql::user::with_outbox()], move |found| {
+        let rows = found.into_iter().flatten().flatten();
+        for user in rows.filter_map(|row| row.first().and_then(|id| id.as_str()).map(|id| format!("user/{id}"))) {
+            if objects.exists(&user) {
+                objects.send(objects.shard_of(&user), Event::Wake { object: user.into() });
+            }
+        }
+    });
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, Wrong> {
@@ -226,12 +240,13 @@ impl Signals {
 }
 
 /// Tells clients, lets queues and storage run empty, closes every socket.
-async fn drain(objects: &Objects) {
+async fn drain(objects: &Objects, http: &HttpStats) {
     let deadline = tokio::time::Instant::now() + DRAIN;
     let _ = tokio::time::timeout_at(deadline, ask(objects, Event::Draining)).await;
     while tokio::time::Instant::now() < deadline {
         match tokio::time::timeout_at(deadline, ask(objects, Event::Waiting)).await {
             Ok(waiting) if waiting.iter().any(|(bytes, jobs)| *bytes > 0 || *jobs > 0) => {}
+            Ok(_) if http.in_handlers.load(Ordering::Relaxed) > 0 => {}
             _ => break,
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -34,6 +34,7 @@ Settings come from options, then the environment, then a `.env` file in the curr
   GATEWAYS                     gateways that share the sockets: one per core
   RATE_LIMITS=off, BCRYPT_COST=4..12
                                for tests, with CHATCALL_ENV=development only
+  CHATCALL_CACHE               where the compiled component is kept [default: DIR/cache]
   RUST_LOG                     what is logged: info
 ";
 

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edge_core::object::{CallError, PersistError, RequestHead};
 use edge_core::objects::gateway_of_sid;
@@ -55,6 +55,8 @@ pub enum Event {
     Reply { to: Caller, call: u64, answer: Result<Vec<u8>, CallError> },
     Stored(Vec<Done>),
     Loaded { object: Arc<str>, life: u64, load: u64, answer: Result<Vec<Rows>, PersistError> },
+    /// Start an object that has something to finish.
+    Wake { object: Arc<str> },
     /// Tell the gateways that the host stops soon. Answered when they have spoken.
     Draining(oneshot::Sender<()>),
     /// Answered with the bytes that wait in socket queues, and the jobs that wait for storage.
@@ -89,13 +91,15 @@ struct Inbox {
     sockets: AtomicUsize,
 }
 
+type Waiting = HashMap<u64, oneshot::Sender<Result<Vec<u8>, CallError>>>;
+
 /// The way to every object.
 pub struct Objects {
     shards: Vec<Inbox>,
     gateways: u32,
     protocol_test: bool,
     /// Answers that HTTP handlers wait for, by the request in their name.
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Result<Vec<u8>, CallError>>>>,
+    waiting: Mutex<Waiting>,
     next_request: AtomicU64,
     next_socket: AtomicU64,
     draining: AtomicBool,
@@ -304,7 +308,7 @@ impl Objects {
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<Result<Vec<u8>, CallError>>>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -106,6 +106,7 @@ impl Private {
         for (class, counter) in self.http.statuses.iter().enumerate().skip(1) {
             let _ = writeln!(page, "chatcall_http_requests_total{{status=\"{class}xx\"}} {}", total(counter));
         }
+        line(&mut page, "chatcall_http_requests", "gauge", "Requests in the component.", gauge(&self.http.in_handlers));
         line(&mut page, "chatcall_storage_read_only", "gauge", "1 while storage takes no writes.", u64::from(storage.read_only()));
         for (name, help, counter) in [
             ("chatcall_connections_total", "TCP connections accepted.", &self.http.connections),

@@ -10,7 +10,7 @@ mod readers;
 mod sql;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -107,8 +107,8 @@ pub struct Opened {
     pub storage: Storage,
     /// Every epoch of this process is at or above this.
     pub first_epoch: u64,
-    /// Joined at the end, after the last handle was dropped.
-    pub threads: Vec<std::thread::JoinHandle<()>>,
+    /// Joined after [`Storage::stop`].
+    pub writer: std::thread::JoinHandle<()>,
 }
 
 impl Storage {
@@ -126,10 +126,10 @@ impl Storage {
         let stats = Arc::new(StorageStats::default());
         let (writer, commands) = channel();
         let (reads, queue) = channel();
-        let mut threads = vec![writer::spawn(connection, commands, sinks, stats.clone())];
-        threads.extend(readers::spawn(&options.file, options.readers, queue, &stats)?);
+        readers::spawn(&options.file, options.readers, queue)?;
         checkpoint::spawn(&options.file, &stats)?;
-        Ok(Opened { storage: Self { writer, reads, stats }, first_epoch, threads })
+        let thread = writer::spawn(connection, commands, sinks, stats.clone());
+        Ok(Opened { storage: Self { writer, reads, stats }, first_epoch, writer: thread })
     }
 
     /// Queues a job for the next round; the outcome goes to the sink of `shard`.
@@ -160,7 +160,7 @@ impl Storage {
     /// Reads on a reader thread, all statements on one snapshot; `answer` is called there.
     pub fn load(&self, statements: Vec<Statement>, answer: impl FnOnce(Result<Vec<Rows>, PersistError>) + Send + 'static) {
         self.stats.loads.fetch_add(1, Ordering::Relaxed);
-        // Readers end only with the process; a load that came later has nobody to answer.
+        // Readers end only with the process.
         let _ = self.reads.send(readers::Read::Load { statements, answer: Box::new(answer) });
     }
 
@@ -174,6 +174,11 @@ impl Storage {
         outcome.await.unwrap_or_else(|_| Err(QueryError::stopped()))
     }
 
+    /// Ends the writer after everything that was submitted so far. Later writes are never answered.
+    pub fn stop(&self) {
+        self.command(Command::Stop);
+    }
+
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> &Arc<StorageStats> {
@@ -181,18 +186,13 @@ impl Storage {
     }
 
     fn command(&self, command: Command) {
-        // The writer ends only when every handle is gone, or by a panic that the log shows; then nothing is durable
-        // and nothing must be acknowledged: silence is right.
+        // After its end nothing is durable and nothing must be acknowledged: silence is right.
         let _ = self.writer.send(command);
     }
 }
 
 fn spawn_thread(name: &str, body: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
     std::thread::Builder::new().name(name.to_owned()).spawn(body).expect("the operating system gives threads at start")
-}
-
-fn same_file_connection(file: &Path) -> Result<Connection, OpenError> {
-    Connection::open(file)
 }
 
 type Commands = Receiver<Command>;

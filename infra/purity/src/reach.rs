@@ -14,7 +14,9 @@ use edge_core::sql::{Rows, Statement};
 use wire::Timestamp;
 
 /// Calls every door; `black_box` keeps the optimiser from knowing what comes in.
-pub(crate) fn everything() {
+#[expect(unsafe_code, reason = "the linker finds it by this name, which nothing else has")]
+#[unsafe(no_mangle)]
+extern "C" fn purity_reach_everything() {
     let settings: Settings = serde_json::from_slice(black_box(b"{}")).unwrap_or_default();
     objects(settings.clone());
     handlers(&Nowhere { settings });

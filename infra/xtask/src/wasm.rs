@@ -14,10 +14,10 @@ pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
 pub(crate) const PURE_TARGET: &str = "wasm32-unknown-unknown";
 
 const VARIABLE: &str = "CHATCALL_WASM_TOOLCHAIN";
-/// `wasi-libc` and the flag below because Debian's Rust has no self-contained libc; `lld-22` links the pure target.
+/// `wasi-libc` and the flag below because Debian's Rust has no self-contained libc; `lld-22` is [`Toolchain::link`]'s.
 const DEBIAN_PACKAGES: [&str; 6] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld-22", "wasi-libc"];
 const DEBIAN_LIBC: &str = "-L native=/usr/lib/wasm32-wasi";
-const DEBIAN_LINKER: &str = "-C linker=/usr/lib/llvm-22/bin/wasm-ld";
+const DEBIAN_LINKER: &str = "/usr/lib/llvm-22/bin/wasm-ld";
 /// Random bytes come from outside; where a dependency would fetch them itself, it must not find a way.
 const NO_RANDOMNESS: &str = "--cfg getrandom_backend=\"unsupported\"";
 
@@ -72,13 +72,23 @@ impl Toolchain {
 
     fn flags(self, target: &str) -> String {
         let pure = target == PURE_TARGET;
-        let flags: &[&str] = match (self, pure) {
-            (Self::Rustup, false) => &[],
-            (Self::Rustup, true) => &[NO_RANDOMNESS],
-            (Self::Debian, false) => &[DEBIAN_LIBC],
-            (Self::Debian, true) => &[NO_RANDOMNESS, DEBIAN_LINKER],
+        let flags = match (self, pure) {
+            (_, true) => NO_RANDOMNESS,
+            (Self::Debian, false) => DEBIAN_LIBC,
+            (Self::Rustup, false) => "",
         };
-        flags.join(" ")
+        flags.to_owned()
+    }
+
+    /// Links what `door` reaches in `archive`, and nothing else, into the module `to`. Whatever is defined nowhere becomes
+    /// an import. rustc's own link would export, and so keep, every `#[no_mangle]` symbol of every dependency.
+    pub(crate) fn link(self, place: &Place, archive: &Path, door: &str, to: &Path) -> Result<()> {
+        let mut linker = match self {
+            Self::Rustup => rustup_linker(place)?,
+            Self::Debian => place.command(DEBIAN_LINKER),
+        };
+        linker.args(["--no-entry", "--gc-sections", "--allow-undefined", &format!("--export={door}")]);
+        run(linker.arg(archive).arg("-o").arg(to))
     }
 }
 
@@ -97,6 +107,16 @@ fn rustup_target(place: &Place, target: &str) -> Result<()> {
         run(place.command("rustup").args(["target", "add", target]))
             .with_context(|| format!("where rustup's server cannot be reached, set {VARIABLE}=debian (Debian only)"))
     })
+}
+
+/// The linker that rustup installs with every toolchain.
+fn rustup_linker(place: &Place) -> Result<Command> {
+    let ask = |what: &str| answer(place.command("rustc").args(["--print", what])).with_context(|| format!("asking rustc for its {what}"));
+    let (sysroot, host) = (ask("sysroot")?, ask("host-tuple")?);
+    let folder = Path::new(&sysroot).join("lib/rustlib").join(host).join("bin");
+    let mut linker = place.command(folder.join(format!("rust-lld{}", std::env::consts::EXE_SUFFIX)));
+    linker.args(["-flavor", "wasm"]);
+    Ok(linker)
 }
 
 fn has_std(folder: &Path) -> bool {

@@ -266,6 +266,11 @@ impl World {
             self.clients[index].resumed = true;
             return;
         }
+        if self.clients[index].acks.values().any(|(_, pending)| matches!(pending, Pending::Resume { .. })) {
+            // One at a time: the rest follows the answer.
+            self.clients[index].to_resume.extend(named);
+            return;
+        }
         let cursors: BTreeMap<Id, u64> = named.iter().map(|n| (self.conversations[*n].text.clone(), self.cursor(index, *n))).collect();
         let op = self.op();
         let body = json!(["sync:resume", { "cursors": cursors }]);
@@ -831,6 +836,7 @@ impl World {
         self.clients.iter().all(|client| {
             client.conn.is_some()
                 && client.resumed
+                && client.socket.is_some_and(|socket| self.is_whole(socket))
                 && client.open.is_empty()
                 && client.acks.values().all(|(_, pending)| matches!(pending, Pending::Plain | Pending::Forbidden))
         }) && self.requests.is_empty()

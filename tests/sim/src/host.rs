@@ -70,7 +70,8 @@ pub(crate) struct Slot {
 const STORM: u32 = 30;
 
 enum Held {
-    Barrier { n: u64, done: bool },
+    /// A Persist or Project that was handed over.
+    Barrier { n: u64, done: bool, project: bool },
     Output(Box<Output>),
 }
 
@@ -195,21 +196,19 @@ impl World {
             match output {
                 Output::SetAlarm { at } => self.set_alarm(slot, at),
                 Output::Idle => self.idle(slot),
-                Output::Persist { n, statements } => {
-                    open = Some(self.submit(slot, n, statements, Vec::new(), None));
+                // Behind a projection on another server everything waits, Persists too.
+                Output::Persist { .. } | Output::Project { .. } if self.waits(slot, &output) => {
+                    self.slots[slot].held.push_back(Held::Output(Box::new(output)));
                 }
-                Output::Project { n, key, statement, .. } => match (was_open, self.scenario.projections) {
-                    (Some(commit), Projections::SameTransaction) => {
-                        self.join(slot, commit, n, statement);
-                        open = Some(commit);
-                    }
-                    (_, Projections::SameTransaction) => {
-                        open = Some(self.submit(slot, n, Vec::new(), vec![statement], None));
-                    }
-                    (_, Projections::Remote) => {
-                        self.submit(slot, n, Vec::new(), vec![statement], Some(key));
-                    }
-                },
+                Output::Project { n, statement, .. } if was_open.is_some() => {
+                    open = was_open;
+                    self.join(slot, was_open.unwrap_or_default(), n, statement);
+                }
+                output @ (Output::Persist { .. } | Output::Project { .. }) => {
+                    let end = self.slots[slot].held.len();
+                    let commit = self.submit(slot, output, end);
+                    open = commit.filter(|_| self.scenario.projections == Projections::SameTransaction);
+                }
                 output if self.slots[slot].held.is_empty() || self.hooks.bugs.release_early => self.apply(slot, output),
                 output => self.slots[slot].held.push_back(Held::Output(Box::new(output))),
             }
@@ -253,7 +252,28 @@ impl World {
 
     // ---- storage
 
-    fn submit(&mut self, slot: usize, n: u64, own: Vec<Statement>, people: Vec<Statement>, key: Option<String>) -> u64 {
+    /// Whether a Persist or Project must wait for a projection ahead of it, or a remote projection for anything but
+    /// its like.
+    fn waits(&self, slot: usize, output: &Output) -> bool {
+        if self.scenario.projections == Projections::SameTransaction || self.hooks.bugs.release_early {
+            return false;
+        }
+        let project = matches!(output, Output::Project { .. });
+        self.slots[slot].held.iter().any(|held| match held {
+            Held::Barrier { done: true, .. } => false,
+            Held::Barrier { project: ahead, .. } => project != *ahead,
+            Held::Output(ahead) => project || matches!(**ahead, Output::Persist { .. } | Output::Project { .. }),
+        })
+    }
+
+    /// Hands a Persist or Project over to storage; its barrier stands at this place of the held outputs.
+    fn submit(&mut self, slot: usize, output: Output, at: usize) -> Option<u64> {
+        let remote = self.scenario.projections == Projections::Remote;
+        let (n, own, people, key) = match output {
+            Output::Persist { n, statements } => (n, statements, Vec::new(), None),
+            Output::Project { n, key, statement, .. } => (n, Vec::new(), vec![statement], remote.then_some(key)),
+            _ => return None,
+        };
         self.tokens += 1;
         let id = self.tokens;
         let mut us = self.scenario.sync_us / 2 + self.rng.wait(self.scenario.sync_us);
@@ -278,16 +298,15 @@ impl World {
         }
         if n <= place.last_n {
             let what = format!("{} uses Persist number {n} after {}", place.id, place.last_n);
-            place.last_n = n;
             self.breach(what);
         }
         let place = &mut self.slots[slot];
         place.last_n = n;
-        place.held.push_back(Held::Barrier { n, done: false });
+        place.held.insert(at.min(place.held.len()), Held::Barrier { n, done: false, project: own.is_empty() });
         place.commits.push_back(Commit { id, ns: vec![n], own, people, key, at_us });
         let life = place.life;
         self.queue.push(at_us, Event::Commit { slot, life, commit: id });
-        id
+        Some(id)
     }
 
     fn join(&mut self, slot: usize, commit: u64, n: u64, statement: Statement) {
@@ -296,7 +315,7 @@ impl World {
             commit.ns.push(n);
             commit.people.push(statement);
             place.last_n = n;
-            place.held.push_back(Held::Barrier { n, done: false });
+            place.held.push_back(Held::Barrier { n, done: false, project: true });
         }
     }
 
@@ -329,7 +348,7 @@ impl World {
         }
         let mut tellable = Vec::new();
         for held in &mut self.slots[slot].held {
-            if let Held::Barrier { n, done } = held
+            if let Held::Barrier { n, done, .. } = held
                 && commit.ns.contains(n)
             {
                 *done = true;
@@ -343,16 +362,17 @@ impl World {
     }
 
     fn release(&mut self, slot: usize, life: u64) {
-        loop {
-            let place = &mut self.slots[slot];
-            if place.life != life {
-                return;
-            }
-            match place.held.front() {
-                None | Some(Held::Barrier { done: false, .. }) => return,
-                Some(_) => {}
-            }
-            match place.held.pop_front() {
+        while self.slots[slot].life == life {
+            match self.slots[slot].held.pop_front() {
+                None => return,
+                Some(Held::Barrier { done: true, .. }) => {}
+                Some(barrier @ Held::Barrier { .. }) => {
+                    self.slots[slot].held.push_front(barrier);
+                    return self.submit_waiting(slot);
+                }
+                Some(Held::Output(output)) if matches!(*output, Output::Persist { .. } | Output::Project { .. }) => {
+                    self.submit(slot, *output, 0);
+                }
                 Some(Held::Output(output)) => {
                     self.apply(slot, *output);
                     if self.slots[slot].live && self.rng.chance(self.faults.crash_between_outputs) {
@@ -360,7 +380,34 @@ impl World {
                         self.crash(slot, how);
                     }
                 }
-                _ => continue,
+            }
+        }
+    }
+
+    /// Of what stands at the front, those of one sort run side by side: Persists in order, projections as they like.
+    fn submit_waiting(&mut self, slot: usize) {
+        let mut sort = None;
+        for at in 0.. {
+            let held = &mut self.slots[slot].held;
+            match held.get(at) {
+                Some(Held::Barrier { done: true, .. }) => {}
+                Some(Held::Barrier { project, .. }) if *sort.get_or_insert(*project) == *project => {}
+                Some(Held::Output(output)) => {
+                    let project = match **output {
+                        Output::Project { .. } => true,
+                        Output::Persist { .. } => false,
+                        // Other outputs wait, and Persists behind them do not, as long as no projection stands between.
+                        _ if sort == Some(false) => continue,
+                        _ => return,
+                    };
+                    if sort != Some(project) {
+                        return;
+                    }
+                    if let Some(Held::Output(output)) = held.remove(at) {
+                        self.submit(slot, *output, at);
+                    }
+                }
+                _ => return,
             }
         }
     }
@@ -462,12 +509,15 @@ impl World {
             return;
         }
         let host = self.host;
+        // Twice while both live: a send without key must not come to two lives of its room.
+        let keyless = matches!(&msg, Message::Send { message, .. } if message.client_id.is_none());
         if self.rng.chance(self.faults.duplicate_message) {
+            let life = keyless.then(|| self.slots[to].life);
             let later = us + self.rng.below(3_000_000);
             let msg = Box::new(msg.clone());
-            self.after(later, Event::Message { to, from: from.clone(), caller, call, msg, host });
+            self.after(later, Event::Message { to, from: from.clone(), caller, call, msg, host, life });
         }
-        self.after(us, Event::Message { to, from, caller, call, msg: Box::new(msg), host });
+        self.after(us, Event::Message { to, from, caller, call, msg: Box::new(msg), host, life: None });
     }
 
     fn message_delay(&mut self) -> u64 {
@@ -482,9 +532,9 @@ impl World {
         caller: Option<(Caller, u64)>,
         call: CallKey,
         msg: Message,
-        host: u32,
+        life: Option<u64>,
     ) {
-        if host != self.host {
+        if life.is_some_and(|life| life != self.slots[to].life) {
             return;
         }
         if let Some((caller, token)) = caller
@@ -668,7 +718,7 @@ impl World {
     fn finish_commits(&mut self, slot: usize, how: End) {
         let commits = std::mem::take(&mut self.slots[slot].commits);
         let mut lost = false;
-        for mut commit in commits {
+        for commit in commits {
             if commit.key.is_some() {
                 // A projection on another server, under way: it may arrive or not.
                 if self.rng.chance(0.5) {
@@ -677,10 +727,7 @@ impl World {
                 continue;
             }
             lost = lost || how == End::Lost && self.rng.chance(0.6);
-            if lost && self.hooks.bugs.torn_commit {
-                commit.own.truncate(commit.own.len() / 2);
-                let _ = self.execute(slot, &commit);
-            } else if !lost {
+            if !lost {
                 let _ = self.execute(slot, &commit);
             }
         }

@@ -50,6 +50,7 @@ pub mod history;
 mod host;
 mod net;
 mod packet;
+pub mod planted;
 pub mod product;
 pub mod queue;
 pub mod rng;

@@ -67,6 +67,11 @@ impl World {
         Some(id)
     }
 
+    /// Whether both ends are there and nothing was cut between them.
+    pub(crate) fn is_whole(&self, id: SocketId) -> bool {
+        self.sockets.get(&id).is_some_and(|socket| socket.at_client && socket.at_server && !socket.cut)
+    }
+
     fn latency(&mut self, client: usize) -> u64 {
         let base = self.clients[client].latency_us;
         base + self.rng.below(base / 4 + 10)

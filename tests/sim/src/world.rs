@@ -77,8 +77,6 @@ pub struct Bugs {
     pub release_early: bool,
     /// The host answers a failed Persist with success.
     pub ignore_failed_persist: bool,
-    /// Of a Persist whose sync was cut short, the first half is applied.
-    pub torn_commit: bool,
     /// Clients resume from a point in time instead of a `seq`.
     pub cursor_by_time: bool,
 }
@@ -86,8 +84,16 @@ pub struct Bugs {
 /// What happens at a point of virtual time.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A message reaches an object.
-    Message { to: usize, from: ObjectId, caller: Option<(Caller, u64)>, call: CallKey, msg: Box<Message>, host: u32 },
+    /// A message reaches an object. With `life`, only while the object still lives that life.
+    Message {
+        to: usize,
+        from: ObjectId,
+        caller: Option<(Caller, u64)>,
+        call: CallKey,
+        msg: Box<Message>,
+        host: u32,
+        life: Option<u64>,
+    },
     /// The answer to a call reaches the caller.
     Answer { caller: Caller, call: CallKey, token: u64, result: Box<Result<Message, CallError>> },
     /// An input for one life of an object.
@@ -322,7 +328,12 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Message { to, from, caller, call, msg, host } => self.message(to, from, caller, call, *msg, host),
+            Event::Message { to, from, caller, call, msg, host, life } => {
+                // What was under way in a host process that is gone is gone with it.
+                if host == self.host {
+                    self.message(to, from, caller, call, *msg, life);
+                }
+            }
             Event::Answer { caller, call, token, result } => self.answer(caller, call, token, *result),
             Event::Inner { slot, life, input } => self.inner(slot, life, *input),
             Event::Read { slot, life, load, store, statements } => self.read(slot, life, load, store, &statements),

@@ -101,7 +101,8 @@ impl Gateway {
         for slot in entry.slots_mut().iter_mut().filter(|slot| slot.member) {
             let Some(hot) = self.conns.entry(slot.conn) else { continue };
             match slot.mode {
-                Mode::Live => {
+                Mode::Live if seq >= slot.next => {
+                    slot.next = seq + 1;
                     if slot.highest == 0 {
                         unmarked.push(slot.conn);
                     }
@@ -109,7 +110,8 @@ impl Gateway {
                 }
                 Mode::Tracked if seq == slot.next => {
                     slot.next += 1;
-                    if immediate || touch(hot, now, &mut self.fx) {
+                    // Even where the new cursor follows at once: between the two a restart must not send twice.
+                    if touch(hot, now, &mut self.fx) || immediate {
                         timers.push(slot.conn);
                     }
                 }
@@ -123,7 +125,8 @@ impl Gateway {
                     slot.highest = slot.highest.max(seq);
                     continue;
                 }
-                Mode::Tracked | Mode::Cut => continue,
+                // A repeated or late batch.
+                Mode::Live | Mode::Tracked | Mode::Cut => continue,
             }
             targets.add(slot.dialect, hot.direct, slot.conn);
         }

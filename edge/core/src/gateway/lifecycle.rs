@@ -271,7 +271,8 @@ impl Gateway {
     fn deadline(&mut self, id: ConnId) -> Option<Timestamp> {
         let (config, after) = (self.config, self.settings.attach_after_ms.max(1));
         let entry = self.conns.entry(id)?;
-        let save = entry.save_wanted.then(|| config.round_up(entry.touched.plus_ms(after)));
+        // Later than now even without a quiet time: what cannot be saved yet must not come due again at once.
+        let save = entry.save_wanted.then(|| config.round_up(entry.touched.plus_ms(after.max(1))));
         let conn = self.conns.get(id)?;
         let (mut expiry, mut retry) = (None, None);
         if let App::Live(live) = &conn.app {

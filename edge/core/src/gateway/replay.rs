@@ -205,6 +205,8 @@ impl Gateway {
         let current = slot_of(&mut self.rooms, pull.room, id)
             .is_some_and(|slot| slot.mode == Mode::Replaying && slot.serial == pull.serial);
         if current {
+            // Before anything of the page is written: a restored socket still has its old cursor.
+            self.touch(id, now);
             match result {
                 Ok(Message::Page { events, head, generation, read_seq, marks, reset }) => {
                     self.page(id, &pull, Page { events, head, generation, read_seq, marks, reset });

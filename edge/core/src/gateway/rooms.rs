@@ -33,7 +33,7 @@ pub(super) struct Slot {
     /// `chat:join`: typing flows here.
     pub(super) opened: bool,
     pub(super) mode: Mode,
-    /// With a cursor: the seq that comes next.
+    /// With a cursor: the seq that comes next. Live only: above what was written last.
     pub(super) next: u64,
     /// While replaying: highest seq that was seen live and dropped. Live only: highest seq written and not marked.
     pub(super) highest: u64,

@@ -24,6 +24,7 @@ pub(super) struct Audience {
     /// Gateways that did not take a batch.
     behind: BTreeSet<String>,
     retry_at: Option<Timestamp>,
+    /// Counts the changes of `gateways`; higher than in any earlier life.
     versions: u64,
     /// Newest life of a gateway that is known to be over.
     ended: BTreeMap<String, u64>,
@@ -82,10 +83,11 @@ impl Audience {
         }
     }
 
-    /// Whether the gateway is in another life than the one we knew.
-    fn arrive(&mut self, user: UserId, at: &Location) -> bool {
+    /// Notes that sockets of `user` are there.
+    fn arrive(&mut self, user: UserId, at: &Location) -> Arrival {
+        let mut arrival = Arrival::default();
         if self.ended.get(&at.gateway).is_some_and(|ended| at.epoch <= *ended) {
-            return false;
+            return arrival;
         }
         self.versions += 1;
         let there = self.gateways.entry(at.gateway.clone()).or_insert_with(|| There {
@@ -95,23 +97,38 @@ impl Audience {
             told: false,
         });
         if at.epoch < there.epoch {
-            return false;
+            return arrival;
         }
-        let restarted = at.epoch > there.epoch;
-        if restarted {
-            there.users.clear();
+        if at.epoch > there.epoch {
+            arrival.restarted = true;
+            arrival.lost = std::mem::take(&mut there.users);
+            arrival.lost.remove(&user);
         }
         if there.users.insert(user) {
+            arrival.new = true;
             (there.epoch, there.version, there.told) = (at.epoch, self.versions, false);
         }
-        restarted
+        arrival
     }
+}
+
+/// What changed when a member came to be known at a gateway.
+#[derive(Debug, Default)]
+struct Arrival {
+    /// It was not known to be there.
+    new: bool,
+    /// The gateway is in another life than the one we knew.
+    restarted: bool,
+    /// Who was there in the life before: where they are now is not known.
+    lost: BTreeSet<UserId>,
 }
 
 impl Ready {
     /// Asks every member's User where its sockets are.
     pub(super) fn locate_all(&mut self, fx: &mut Effects, room: RoomId, now: Timestamp) {
         let first = self.audience.places.is_empty();
+        // Gateways keep the newest version they were told, by whichever life of this Room.
+        self.audience.versions = self.audience.versions.max(fx.life());
         for user in self.member_ids() {
             self.locate(fx, room, user);
         }
@@ -163,11 +180,16 @@ impl Ready {
             for gateway in before.iter().filter(|name| gateways.iter().all(|at| at.gateway != **name)) {
                 self.audience.leave(user, gateway);
             }
+            let mut lost = Vec::new();
             for at in &gateways {
-                let fresh = !before.contains(&at.gateway);
-                if self.audience.arrive(user, at) || (late && fresh) {
+                let arrival = self.audience.arrive(user, at);
+                if arrival.restarted || (late && arrival.new) {
                     self.audience.behind.insert(at.gateway.clone());
                 }
+                lost.extend(arrival.lost.into_iter().map(|user| (user, at.gateway.clone())));
+            }
+            for (user, gateway) in lost {
+                self.lose(fx, room, user, &gateway);
             }
             self.audience.places.insert(user, Place { epoch, version, gateways });
             self.announce_head(fx, room);
@@ -187,13 +209,20 @@ impl Ready {
     fn release_held(&mut self, fx: &mut Effects, room: RoomId) {
         self.audience.hold_until = None;
         let (durable, live) = std::mem::take(&mut self.audience.held);
-        if !(durable.is_empty() && live.is_empty()) {
-            self.deliver(fx, room, durable, live);
+        if durable.is_empty() {
+            // An earlier life may have died between a commit and its delivery.
+            self.audience.behind.extend(self.audience.gateways.keys().cloned());
+            self.announce_head(fx, room);
         }
+        self.deliver(fx, room, durable, live);
     }
 
     /// Events to every gateway that holds members.
     pub(super) fn deliver(&mut self, fx: &mut Effects, room: RoomId, durable: Vec<Numbered>, live: Vec<LiveEvent>) {
+        let live = if self.is_hushed() { Vec::new() } else { live };
+        if durable.is_empty() && live.is_empty() {
+            return;
+        }
         if self.audience.hold_until.is_some() {
             self.audience.held.0.extend(durable);
             self.audience.held.1.extend(live);
@@ -273,11 +302,16 @@ impl Ready {
         self.audience.ended.insert(gateway.to_owned(), there.epoch);
         self.audience.gateways.remove(gateway);
         for user in users {
-            if let Some(place) = self.audience.places.get_mut(&user) {
-                place.gateways.retain(|at| at.gateway != gateway);
-            }
-            self.locate(fx, room, user);
+            self.lose(fx, room, user, gateway);
         }
+    }
+
+    /// A member is not where it was: asks its User.
+    fn lose(&mut self, fx: &mut Effects, room: RoomId, user: UserId, gateway: &str) {
+        if let Some(place) = self.audience.places.get_mut(&user) {
+            place.gateways.retain(|at| at.gateway != gateway);
+        }
+        self.locate(fx, room, user);
     }
 
     pub(super) fn audience_alarm(&mut self, fx: &mut Effects, room: RoomId, now: Timestamp) {

@@ -26,8 +26,8 @@ impl Room {
             if ready.member(by).is_none() {
                 return self.refuse(from, call, not_visible(from));
             }
-            let conversation = ready.conversation(self.id);
-            return self.fx.reply(from, call, Message::View { conversation });
+            // The life that made it may have died before its rows were projected.
+            return self.made(from, call);
         }
         let creator_first = profiles.iter().filter(|who| who.id == by).chain(profiles.iter().filter(|who| who.id != by));
         let members: BTreeMap<UserId, Seat> =
@@ -41,19 +41,25 @@ impl Room {
             .collect();
         self.fx.persist(rows);
         let mut ready = Box::new(Ready::empty(meta, members, VecDeque::new(), self.id, self.seed));
+        ready.locate_all(&mut self.fx, self.id, now);
+        self.state = State::Ready(ready);
+        self.last_use = now;
+        self.made(from, call);
+    }
+
+    /// Answers once the conversation is in everybody's list.
+    fn made(&mut self, from: &ObjectId, call: CallKey) {
+        let State::Ready(ready) = &mut self.state else { return };
         ready.project_head(&mut self.fx, self.id);
         let users: Vec<UserId> = ready.members.keys().copied().collect();
         for user in &users {
             ready.project_member(&mut self.fx, self.id, *user);
         }
-        ready.locate_all(&mut self.fx, self.id, now);
         let conversation = ready.conversation(self.id);
         self.fx.reply(from, call, Message::View { conversation });
         for user in users {
             self.fx.tell(objects::user(user), Message::MembershipChanged { room: self.id });
         }
-        self.state = State::Ready(ready);
-        self.last_use = now;
     }
 }
 

@@ -28,6 +28,12 @@ impl Room {
         if let Err(failure) = ready.may_send(&actor, &from) {
             return self.refuse(&from, call, failure);
         }
+        if message.client_id.is_none()
+            && let Some(row) = ready.sent_by_call(&from, call)
+        {
+            let message = ready.render(self.id, row);
+            return self.fx.reply(&from, call, Message::Sent { message, repeated: true });
+        }
         let used = message.client_id.as_deref().map(|key| ready.keys.get(actor.id, key));
         let known = match used {
             None => Some(None),
@@ -87,9 +93,10 @@ impl Room {
     fn accept(&mut self, from: &ObjectId, call: CallKey, actor: &Actor, message: NewMessage, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
         let row = ready.append(self.id, actor, message, now);
-        self.fx.persist(vec![sql::room::insert_message(self.id, &row)]);
+        ready.note_call(from, call, &row);
         let previous = ready.recent.iter().rev().find_map(|earlier| earlier.sender);
-        ready.remember(row.clone());
+        let kept = ready.remember(row.clone()).map(|(user, own_seq)| sql::room::keep_own(self.id, user, own_seq));
+        self.fx.persist(std::iter::once(sql::room::insert_message(self.id, &row)).chain(kept).collect());
         ready.project_head(&mut self.fx, self.id);
         if let Some(previous) = previous
             && previous != actor.id
@@ -161,14 +168,30 @@ impl Ready {
         row
     }
 
-    fn remember(&mut self, row: Stored) {
+    /// What this very call was stored as, if the message came before.
+    fn sent_by_call(&self, from: &ObjectId, call: CallKey) -> Option<&Stored> {
+        let (.., seq) = self.once.iter().find(|(caller, key, _)| (caller, *key) == (from, call))?;
+        self.recent_at(*seq)
+    }
+
+    fn note_call(&mut self, from: &ObjectId, call: CallKey, row: &Stored) {
+        if row.client_id.is_none() && call != CallKey::NONE {
+            self.once.push_back((from.clone(), call, row.seq));
+            if self.once.len() > limits::CALLS_REMEMBERED {
+                self.once.pop_front();
+            }
+        }
+    }
+
+    /// The member whose newest own message is not among the newest of the room any more, if there is one.
+    fn remember(&mut self, row: Stored) -> Option<(UserId, u64)> {
         if let (Some(sender), Some(key)) = (row.sender, &row.client_id) {
             self.keys.insert(sender, key.clone(), row.seq);
         }
         self.recent.push_back(row);
-        if self.recent.len() > RECENT {
-            self.recent.pop_front();
-        }
+        let gone = if self.recent.len() > RECENT { self.recent.pop_front() } else { None }?;
+        let sender = gone.sender?;
+        self.members.get(&sender).filter(|seat| seat.own_seq == gone.seq).map(|_| (sender, gone.seq))
     }
 }
 

@@ -164,7 +164,8 @@ fn strangers_learn_nothing() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);
     let pull = Message::Pull { user: user(9), after: 0, limit: 10, generation: None, marks: true };
-    for msg in [Message::Join { user: user(9) }, pull, Message::Describe { user: user(9) }] {
+    let delivered = Message::MarkDelivered { user: user(9), up_to: 1 };
+    for msg in [Message::Join { user: user(9) }, pull, Message::Describe { user: user(9) }, delivered] {
         assert_eq!(code(&host.ask(msg.clone())), Some(ErrorCode::PermissionDenied));
         assert_eq!(code(&host.ask_as(Kind::Http, msg)), Some(ErrorCode::NotFound));
     }
@@ -367,6 +368,9 @@ fn a_block_refuses_sends_both_ways_with_different_words() {
     host.ask(Message::Blocked { by: user(2), on: true });
     assert_eq!(code(&host.send(1, "m", None)), Some(ErrorCode::UserUnavailable));
     assert_eq!(code(&host.send(2, "m", None)), Some(ErrorCode::Blocked));
+    host.ask(Message::Typing { from: actor(1), on: true });
+    host.ask(Message::MarkRead { user: user(1), up_to: ReadUpTo::Seq(1) });
+    assert!(host.delivered().is_empty(), "typing and marks vanish silently");
     host.ask(Message::Blocked { by: user(2), on: false });
     assert!(matches!(host.send(1, "m", None), Message::Sent { .. }));
 }

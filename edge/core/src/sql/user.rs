@@ -90,6 +90,12 @@ pub fn put_outbox(user: UserId, id: u64, target: &str, msg: &str) -> Statement {
     )
 }
 
+/// Users whose outbox is not empty: a host starts them again after a crash. Rows: user id.
+#[must_use]
+pub fn with_outbox() -> Statement {
+    Statement::new("SELECT DISTINCT user_id FROM user_outbox", vec![])
+}
+
 /// It has arrived.
 #[must_use]
 pub fn delete_outbox(user: UserId, id: u64) -> Statement {

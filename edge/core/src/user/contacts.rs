@@ -3,6 +3,7 @@
 
 use wire::{ErrorCode, Timestamp, UserId};
 
+use super::outbox::Settling;
 use super::{State, User};
 use crate::error::Failure;
 use crate::object::{CallKey, ObjectId, PersistError, Store};
@@ -63,10 +64,11 @@ impl User {
             ContactStatus::Blocked => return self.refuse(from, call, ErrorCode::Blocked),
             known => (known, None),
         };
-        if let Some(change) = change {
-            self.change_contact(other, Contact { status, created_at: now, ..contact }, Some(change), now);
-        }
-        self.fx.reply(from, call, Message::ContactIs { status, fresh: change.is_some() });
+        let told = change.and_then(|change| {
+            self.change_contact(other, Contact { status, created_at: now, ..contact }, Some(change), now)
+        });
+        let msg = Message::ContactIs { status, fresh: change.is_some() };
+        self.answer_when_settled(from, call, msg, told, None);
     }
 
     pub(super) fn contact_answer(
@@ -91,11 +93,9 @@ impl User {
             (ContactAnswer::Blocked, _) => (ContactStatus::Blocked, ContactChange::Blocked),
             _ => return self.refuse(from, call, ErrorCode::NotFound),
         };
-        self.change_contact(other, Contact { status, ..contact }, Some(change), now);
-        if answer == ContactAnswer::Blocked {
-            self.tell_direct_room(other, true);
-        }
-        self.fx.reply(from, call, Message::ContactIs { status, fresh: true });
+        let told = self.change_contact(other, Contact { status, ..contact }, Some(change), now);
+        let lookup = (answer == ContactAnswer::Blocked).then(|| self.tell_direct_room(other, true)).flatten();
+        self.answer_when_settled(from, call, Message::ContactIs { status, fresh: true }, told, lookup);
     }
 
     /// The other side changed.
@@ -140,13 +140,26 @@ impl User {
         self.fx.reply(from, call, Message::Done);
     }
 
+    fn answer_when_settled(&mut self, to: &ObjectId, call: CallKey, msg: Message, told: Option<u64>, lookup: Option<u64>) {
+        if let State::Ready(ready) = &mut self.state {
+            ready.settling.push(Settling { to: to.clone(), call, msg, outbox: told.into_iter().collect(), lookup });
+        }
+        self.settle();
+    }
+
     fn contact(&self, other: UserId, now: Timestamp) -> Contact {
         let State::Ready(ready) = &self.state else { return Contact::none(now) };
         ready.contacts.get(&other).cloned().unwrap_or_else(|| Contact::none(now))
     }
 
-    /// Stores this side, projects it, and tells the other side of `change`.
-    fn change_contact(&mut self, other: UserId, mut contact: Contact, change: Option<ContactChange>, now: Timestamp) {
+    /// Stores this side, projects it, and tells the other side of `change`: its number in the outbox.
+    fn change_contact(
+        &mut self,
+        other: UserId,
+        mut contact: Contact,
+        change: Option<ContactChange>,
+        now: Timestamp,
+    ) -> Option<u64> {
         contact.version += 1;
         let row = sql::user::put_contact(
             self.id,
@@ -161,7 +174,8 @@ impl User {
             let msg = Message::ContactChanged { from: self.id, change, version: contact.version };
             self.outbox_row(objects::user(other), msg)
         });
-        self.fx.persist(std::iter::once(row).chain(told).collect());
+        let (told, outbox) = told.unzip();
+        self.fx.persist(std::iter::once(row).chain(outbox).collect());
         let word = status_word(contact.status);
         let shown = projection::contact(self.id, other, contact.version, word, contact.created_at);
         self.fx.project(format!("contact:{}:{other}", self.id), contact.version, shown);
@@ -170,22 +184,38 @@ impl User {
         }
         self.outbox_send(now);
         self.refresh_sees();
+        told
     }
 
     /// A direct conversation of the two must know of a block: it refuses sends.
-    fn tell_direct_room(&mut self, other: UserId, on: bool) {
-        let State::Ready(ready) = &mut self.state else { return };
+    fn tell_direct_room(&mut self, other: UserId, on: bool) -> Option<u64> {
+        let State::Ready(ready) = &mut self.state else { return None };
         let load = self.fx.load(Store::People, vec![projection::direct_room(self.id, other)]);
         ready.blocking.insert(load, on);
+        Some(load)
     }
 
-    pub(super) fn direct_room_found(&mut self, result: Result<Vec<Rows>, PersistError>, on: bool, now: Timestamp) {
+    pub(super) fn direct_room_found(
+        &mut self,
+        load: u64,
+        result: Result<Vec<Rows>, PersistError>,
+        on: bool,
+        now: Timestamp,
+    ) {
+        let mut told = None;
         let found = result.ok().and_then(|rows| wire::RoomId::parse(rows.first()?.first()?.first()?.as_str()?));
         if let Some(room) = found
-            && let Some(row) = self.outbox_row(objects::room(room), Message::Blocked { by: self.id, on })
+            && let Some((id, row)) = self.outbox_row(objects::room(room), Message::Blocked { by: self.id, on })
         {
+            told = Some(id);
             self.fx.persist(vec![row]);
             self.outbox_send(now);
         }
+        let State::Ready(ready) = &mut self.state else { return };
+        for one in ready.settling.iter_mut().filter(|one| one.lookup == Some(load)) {
+            one.lookup = None;
+            one.outbox.extend(told);
+        }
+        self.settle();
     }
 }

@@ -23,7 +23,7 @@ impl User {
             State::Ready(ready) if ready.seeing == Some(load) => self.sees_loaded(result),
             State::Ready(ready) => {
                 if let Some(on) = ready.blocking.remove(&load) {
-                    self.direct_room_found(result, on, now);
+                    self.direct_room_found(load, result, on, now);
                 }
             }
             _ => {}
@@ -79,5 +79,6 @@ fn parse(rows: Vec<Rows>, now: Timestamp) -> Option<Ready> {
         sees: None,
         arriving: Vec::new(),
         blocking: BTreeMap::new(),
+        settling: Vec::new(),
     })
 }

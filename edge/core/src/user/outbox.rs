@@ -1,12 +1,12 @@
 //! Messages that must arrive even over a crash: a row in the same Persist as the change that causes them, deleted when
 //! the other object has answered, sent again at the start of a life and after a while.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::Timestamp;
 
 use super::{Called, State, User};
-use crate::object::{CallError, Kind, ObjectId};
+use crate::object::{CallError, CallKey, Kind, ObjectId};
 use crate::objects::Message;
 use crate::sql::{self, Rows, Statement};
 
@@ -46,15 +46,39 @@ impl Outbox {
     }
 }
 
+/// An answer that waits until the other side knows: whoever was told of a change finds it everywhere.
+#[derive(Debug)]
+pub(super) struct Settling {
+    pub(super) to: ObjectId,
+    pub(super) call: CallKey,
+    pub(super) msg: Message,
+    /// Messages of the outbox that were not answered yet.
+    pub(super) outbox: BTreeSet<u64>,
+    /// A look-up that may add one.
+    pub(super) lookup: Option<u64>,
+}
+
 impl User {
+    /// Answers whoever waits for nothing any more.
+    pub(super) fn settle(&mut self) {
+        let State::Ready(ready) = &mut self.state else { return };
+        for one in std::mem::take(&mut ready.settling) {
+            if one.outbox.is_empty() && one.lookup.is_none() {
+                self.fx.reply(&one.to, one.call, one.msg);
+            } else {
+                ready.settling.push(one);
+            }
+        }
+    }
+
     /// The row for the Persist of the change; [`User::outbox_send`] sends it behind that.
-    pub(super) fn outbox_row(&mut self, to: ObjectId, msg: Message) -> Option<Statement> {
+    pub(super) fn outbox_row(&mut self, to: ObjectId, msg: Message) -> Option<(u64, Statement)> {
         let State::Ready(ready) = &mut self.state else { return None };
         let id = ready.outbox.next_id;
         ready.outbox.next_id += 1;
         let row = sql::user::put_outbox(self.id, id, &to.to_string(), &String::from_utf8_lossy(&msg.to_bytes()));
         ready.outbox.waiting.insert(id, (to, msg));
-        Some(row)
+        Some((id, row))
     }
 
     /// Sends everything that waits.
@@ -80,6 +104,11 @@ impl User {
         } else if ready.outbox.retry_at.is_none() {
             ready.outbox.retry_at = Some(now.plus_ms(RETRY_MS));
         }
+        // Without an answer the change still holds, and is told again: nobody waits longer for it.
+        for one in &mut ready.settling {
+            one.outbox.remove(&id);
+        }
+        self.settle();
     }
 
     pub(super) fn outbox_alarm(&mut self, now: Timestamp) {

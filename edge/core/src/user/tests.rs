@@ -17,13 +17,14 @@ struct Host {
     now: Timestamp,
     calls: u64,
     sees: Vec<UserId>,
+    others_answer: bool,
     seen: Vec<Output>,
 }
 
 impl Host {
     fn new() -> Self {
         let user = User::new(id(1), Settings::default().into());
-        let mut host = Self { user, now: Timestamp(1_000_000), calls: 0, sees: vec![id(2)], seen: Vec::new() };
+        let mut host = Self { user, now: Timestamp(1_000_000), calls: 0, sees: vec![id(2)], others_answer: true, seen: Vec::new() };
         host.give(Input::Started { sockets: Vec::new(), epoch: 1, seed: [1; 32] });
         host
     }
@@ -41,6 +42,9 @@ impl Host {
                     self.give(Input::Loaded { load, result: Ok(vec![rows]) });
                 }
                 Output::Persist { n, .. } | Output::Project { n, .. } => self.give(Input::Persisted { n }),
+                Output::Object { to, call, .. } if self.others_answer && to.kind != Kind::Gateway && call != CallKey::NONE => {
+                    self.give(Input::Reply { call, result: Ok(Message::Done) });
+                }
                 _ => {}
             }
         }
@@ -197,4 +201,19 @@ fn whoever_is_blocked_asks_without_effect() {
     host.ask(&from, Message::ContactChanged { from: id(2), change: ContactChange::Asked, version: 1 });
     let own = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
     assert_eq!(own.0, None, "one asks nobody whom one blocks");
+}
+
+#[test]
+fn whoever_asks_hears_it_only_when_the_other_side_knows() {
+    let mut host = Host::new();
+    host.others_answer = false;
+    assert_eq!(contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) }).0, None);
+    let call = host.seen.iter().find_map(|output| match output {
+        Output::Object { call, msg: Message::ContactChanged { .. }, .. } => Some(*call),
+        _ => None,
+    });
+    host.seen.clear();
+    host.give(Input::Reply { call: call.expect("the other side was told"), result: Ok(Message::Done) });
+    let answered = |output: &Output| matches!(output, Output::Reply { msg: Message::ContactIs { .. }, .. });
+    assert!(host.seen.iter().any(answered));
 }

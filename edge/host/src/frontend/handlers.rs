@@ -246,7 +246,7 @@ impl HandlerState for Pool {
             proxy: Proxy::P3(service),
             view: Ctx::http_view,
             expiration: Expiration { sleep: Box::pin(tokio::time::sleep(Duration::ZERO)), answer: self.limits.answer },
-            state: Worker { limits: self.limits },
+            state: Worker { limits: self.limits, services: self.services.clone() },
         })
     }
 }
@@ -270,6 +270,7 @@ impl WorkerExpiration for Expiration {
 
 struct Worker {
     limits: Limits,
+    services: Arc<Services>,
 }
 
 impl WorkerState for Worker {
@@ -297,7 +298,9 @@ impl WorkerState for Worker {
     }
 
     fn drop(&self, _: Store<Ctx>, result: wasmtime::Result<()>) {
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !self.services.objects.draining()
+        {
             tracing::error!(error = ?error, "an instance of the component stopped");
         }
     }

@@ -1,6 +1,7 @@
 //! Engine.IO polling: requests become inputs of a gateway, which answers them.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,39 @@ use crate::objects::{Event, Objects, PollAnswer};
 
 /// Gateways answer well before that; a request must not hang for ever when one does not.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
+
+/// The Engine.IO packet that ends a session.
+const CLOSE_PACKET: &[u8] = b"1";
+
+/// Sessions whose POST is being read. A gateway sees whole bodies, so only the host can see two at once.
+#[derive(Debug, Default)]
+pub struct Posts(Mutex<HashSet<Box<str>>>);
+
+impl Posts {
+    /// Notes a POST of the session; `None` when another one is being read.
+    fn begin(&self, sid: &str) -> Option<Post<'_>> {
+        let sid: Box<str> = sid.into();
+        let first = self.open().insert(sid.clone());
+        // Built only now: a `Post` that is dropped takes the lock, and forgets a POST that is not its own.
+        first.then(|| Post { posts: self, sid })
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, HashSet<Box<str>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A POST that is being read.
+struct Post<'a> {
+    posts: &'a Posts,
+    sid: Box<str>,
+}
+
+impl Drop for Post<'_> {
+    fn drop(&mut self) {
+        self.posts.open().remove(&self.sid);
+    }
+}
 
 /// Tells the gateway when the client has given up.
 struct Abort<'a> {
@@ -35,6 +69,15 @@ impl Drop for Abort<'_> {
 
 pub(super) async fn answer(frontend: &Frontend, request: Request<Incoming>, gateway: Arc<str>, head: RequestHead) -> Response<Body> {
     let get = request.method() == Method::GET;
+    let sid = head.query.split('&').find_map(|pair| pair.strip_prefix("sid=")).filter(|_| request.method() == Method::POST);
+    let post = match sid.map(|sid| frontend.posts.begin(sid)) {
+        Some(None) => {
+            end_session(frontend, gateway, head);
+            return text(StatusCode::BAD_REQUEST, "two requests at once");
+        }
+        Some(post) => post,
+        None => None,
+    };
     let limit = if frontend.echo { ECHO_BYTES } else { limits::MAX_PAYLOAD_BYTES };
     let body = match read_body(request.into_body(), limit).await {
         Ok(body) => body.to_vec(),
@@ -42,6 +85,7 @@ pub(super) async fn answer(frontend: &Frontend, request: Request<Incoming>, gate
         Err(BodyError::TooSlow) => return text(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
         Err(BodyError::Broken) => return text(StatusCode::BAD_REQUEST, "the body is not readable"),
     };
+    drop(post);
     let objects = &*frontend.objects;
     let id = objects.request_id();
     let (tell, answer) = oneshot::channel();
@@ -57,6 +101,15 @@ pub(super) async fn answer(frontend: &Frontend, request: Request<Incoming>, gate
     }
 }
 
+/// Two POSTs of one session at once break the protocol: it ends, as if the client had closed it.
+fn end_session(frontend: &Frontend, gateway: Arc<str>, head: RequestHead) {
+    let objects = &*frontend.objects;
+    // Nobody waits for the answer.
+    let (answer, _) = oneshot::channel();
+    let shard = objects.shard_of(&gateway);
+    objects.send(shard, Event::Poll { gateway, request: objects.request_id(), get: false, head, body: CLOSE_PACKET.to_vec(), answer });
+}
+
 fn response(answer: PollAnswer) -> Response<Body> {
     let mut response = Response::new(Full::new(Bytes::from(answer.body)).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -67,4 +120,20 @@ fn response(answer: PollAnswer) -> Response<Body> {
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Posts;
+
+    #[test]
+    fn a_second_post_is_seen_while_the_first_is_read() {
+        let posts = Posts::default();
+        let first = posts.begin("a");
+        assert!(first.is_some());
+        assert!(posts.begin("a").is_none() && posts.begin("a").is_none());
+        assert!(posts.begin("b").is_some());
+        drop(first);
+        assert!(posts.begin("a").is_some());
+    }
 }

@@ -16,7 +16,8 @@ use tokio::sync::Notify;
 
 use crate::guest::wit;
 
-/// Frames of one socket that may be on their way to the gateway: one that floods waits, the others do not.
+/// What may be on its way from one socket to the gateway, in units of [`weight`]: one that floods waits, the others do
+/// not.
 const IN_FLIGHT: u32 = 16;
 /// Frames given to the kernel in one call.
 const SLICES: usize = 64;
@@ -135,16 +136,17 @@ impl Socket {
         self.outbox().bytes
     }
 
-    /// The gateway has seen one frame of this socket.
-    pub fn consumed(&self) {
-        if self.in_flight.fetch_sub(1, Ordering::AcqRel) == IN_FLIGHT && !self.reading.swap(true, Ordering::AcqRel) {
+    /// The gateway has seen a frame of this weight.
+    pub fn consumed(&self, weight: u32) {
+        let before = self.in_flight.fetch_sub(weight, Ordering::AcqRel);
+        if before >= IN_FLIGHT && before - weight < IN_FLIGHT && !self.reading.swap(true, Ordering::AcqRel) {
             self.wake.notify_one();
         }
     }
 
     /// A frame is on its way to the gateway.
-    pub(super) fn sent_in(&self) {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
+    pub(super) fn sent_in(&self, weight: u32) {
+        self.in_flight.fetch_add(weight, Ordering::AcqRel);
     }
 
     /// Whether another frame may be read. If not, the task is woken when it may.
@@ -180,10 +182,8 @@ impl Socket {
 
     /// Bytes of the protocol library: pongs and its answer to a close frame. Nothing follows a close of ours.
     pub(super) fn push_raw(&self, bytes: &[u8]) {
-        let mut outbox = self.outbox();
-        if outbox.end.is_none() {
-            outbox.push(Bytes::copy_from_slice(bytes));
-            self.write(&mut outbox);
+        if matches!(self.push(&Bytes::copy_from_slice(bytes)), Pushed::Queued { .. }) {
+            self.flush();
         }
     }
 
@@ -315,6 +315,16 @@ impl Outbox {
             }
         }
     }
+}
+
+/// How much of [`IN_FLIGHT`] a received message takes.
+#[must_use]
+pub fn weight(frame: &wit::Frame) -> u32 {
+    let bytes = match frame {
+        wit::Frame::Text(text) => text.len(),
+        wit::Frame::Binary(bytes) => bytes.len(),
+    };
+    1 + (bytes / (8 * 1024)) as u32
 }
 
 /// One message as one frame of RFC 6455, unmasked.

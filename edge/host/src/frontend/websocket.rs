@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
 use super::Body;
-use super::socket::Socket;
+use super::socket::{Socket, weight};
 use crate::guest::wit::Frame;
 use crate::objects::{Event, Objects};
 
@@ -36,7 +36,7 @@ pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// The answer to a well-formed handshake, or the refusal of a malformed one. No extensions are offered.
-pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<Body>, Response<Body>> {
+pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<Body>, Box<Response<Body>>> {
     let has = |name, word: &str| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(word))
@@ -44,11 +44,12 @@ pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<Body>, Response<
     if !has(SEC_WEBSOCKET_VERSION, "13") {
         let mut response = super::text(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is needed");
         response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(response);
+        return Err(Box::new(response));
     }
+    let malformed = || Box::new(super::text(StatusCode::BAD_REQUEST, "not a WebSocket handshake"));
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
     let Some(key) = key.filter(|_| has(CONNECTION, "upgrade")) else {
-        return Err(super::text(StatusCode::BAD_REQUEST, "not a WebSocket handshake"));
+        return Err(malformed());
     };
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()));
     let mut response = super::text(StatusCode::SWITCHING_PROTOCOLS, "");
@@ -56,7 +57,7 @@ pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<Body>, Response<
     answer.clear();
     answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
     answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    answer.insert(SEC_WEBSOCKET_ACCEPT, accept.map_err(|_| super::text(StatusCode::BAD_REQUEST, "not a WebSocket handshake"))?);
+    answer.insert(SEC_WEBSOCKET_ACCEPT, accept.map_err(|_| malformed())?);
     Ok(response)
 }
 
@@ -197,14 +198,8 @@ fn hear(reader: &mut WebSocket<Io>, socket: &Socket, mut frame: impl FnMut(Frame
             break;
         }
         match reader.read() {
-            Ok(Message::Text(text)) => {
-                socket.sent_in();
-                frame(Frame::Text(text.as_str().to_owned()));
-            }
-            Ok(Message::Binary(bytes)) => {
-                socket.sent_in();
-                frame(Frame::Binary(bytes.to_vec()));
-            }
+            Ok(Message::Text(text)) => send_in(socket, Frame::Text(text.as_str().to_owned()), &mut frame),
+            Ok(Message::Binary(bytes)) => send_in(socket, Frame::Binary(bytes.to_vec()), &mut frame),
             Ok(Message::Close(_)) => {
                 // Writes the library's answer.
                 let _ = reader.flush();
@@ -221,6 +216,11 @@ fn hear(reader: &mut WebSocket<Io>, socket: &Socket, mut frame: impl FnMut(Frame
         }
     }
     Heard::More
+}
+
+fn send_in(socket: &Socket, message: Frame, frame: &mut impl FnMut(Frame)) {
+    socket.sent_in(weight(&message));
+    frame(message);
 }
 
 /// Waits, not for ever, until everything that was queued is out.

@@ -22,7 +22,7 @@ use super::calls::{Caller, Deadlines, Inbound, Outgoing};
 use super::hold::Hold;
 use super::{Event, Instance, Instances, Objects, PollAnswer, Trap};
 use crate::clock::Clock;
-use crate::frontend::socket::Socket;
+use crate::frontend::socket::{Socket, weight};
 use crate::guest::wit::{self, Input};
 use crate::storage::{Done, EPOCH_BLOCK, Storage};
 
@@ -59,8 +59,8 @@ pub struct Shard<I: Instances> {
     deadlines: Deadlines,
     /// Inputs of the next step.
     batch: Vec<(String, Input)>,
-    /// Sockets with a frame in the batch.
-    reading: Vec<Arc<Socket>>,
+    /// Sockets of the frames in the batch, with their weights.
+    reading: Vec<(Arc<Socket>, u32)>,
     /// Sockets with frames that were queued in this step.
     dirty: Vec<Arc<Socket>>,
     /// Objects whose storage units may still grow in this step.
@@ -250,9 +250,10 @@ impl<I: Instances + 'static> Shard<I> {
         match event {
             Event::Open { socket, head } => self.open(socket, head),
             Event::Frame { socket, frame } => {
+                let weight = weight(&frame);
                 let input = Input::Frame(wit::Received { socket: socket.id(), frame });
                 self.deliver(socket.gateway(), input, false);
-                self.reading.push(socket);
+                self.reading.push((socket, weight));
             }
             Event::Drained { socket } => self.deliver(socket.gateway(), Input::Drained(socket.id()), false),
             Event::Closed { socket, clean } => self.closed(&socket, clean),
@@ -275,6 +276,7 @@ impl<I: Instances + 'static> Shard<I> {
                     self.deliver(&object, Input::Loaded(wit::Loaded { load, answer }), false);
                 }
             }
+            Event::Wake { object } => self.wake(&object),
             Event::Draining(told) => {
                 for name in self.live_gateways() {
                     self.deliver(&name, Input::Draining, false);
@@ -327,8 +329,8 @@ impl<I: Instances + 'static> Shard<I> {
                 Err(trap) => self.trapped(&trap),
             }
         }
-        for socket in self.reading.drain(..) {
-            socket.consumed();
+        for (socket, weight) in self.reading.drain(..) {
+            socket.consumed(weight);
         }
         for socket in self.dirty.drain(..) {
             socket.flush();

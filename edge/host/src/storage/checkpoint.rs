@@ -5,14 +5,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{OpenError, StorageStats, same_file_connection, spawn_thread, sql};
+use super::connection::Connection;
+use super::{OpenError, StorageStats, spawn_thread, sql};
 
 const EVERY: Duration = Duration::from_millis(250);
 /// A shorter log is left alone.
 const LOG_BYTES: u64 = 4 << 20;
 
 pub(super) fn spawn(file: &Path, stats: &Arc<StorageStats>) -> Result<(), OpenError> {
-    let mut connection = same_file_connection(file)?;
+    let mut connection = Connection::open(file)?;
     let mut log = file.as_os_str().to_owned();
     log.push("-wal");
     let log = PathBuf::from(log);

@@ -9,7 +9,7 @@ use edge_core::sql::{Rows, Statement};
 use tokio::sync::oneshot;
 
 use super::connection::{Connection, Query, QueryError};
-use super::{OpenError, StorageStats, same_file_connection, spawn_thread, sql};
+use super::{OpenError, spawn_thread, sql};
 
 /// What a reader is asked.
 pub(super) enum Read {
@@ -23,25 +23,20 @@ impl std::fmt::Debug for Read {
     }
 }
 
-pub(super) fn spawn(
-    file: &Path,
-    count: usize,
-    queue: Receiver<Read>,
-    _stats: &Arc<StorageStats>,
-) -> Result<Vec<std::thread::JoinHandle<()>>, OpenError> {
+/// Starts the threads, which end when nobody can ask any more.
+pub(super) fn spawn(file: &Path, count: usize, queue: Receiver<Read>) -> Result<(), OpenError> {
     let queue = Arc::new(Mutex::new(queue));
-    (0..count.max(1))
-        .map(|n| {
-            let mut connection = same_file_connection(file)?;
-            connection.prepare_reader()?;
-            let queue = queue.clone();
-            Ok(spawn_thread(&format!("reader-{n}"), move || {
-                while let Some(read) = next(&queue) {
-                    serve(&mut connection, read);
-                }
-            }))
-        })
-        .collect()
+    for n in 0..count.max(1) {
+        let mut connection = Connection::open(file)?;
+        connection.prepare_reader()?;
+        let queue = queue.clone();
+        spawn_thread(&format!("reader-{n}"), move || {
+            while let Some(read) = next(&queue) {
+                serve(&mut connection, read);
+            }
+        });
+    }
+    Ok(())
 }
 
 fn next(queue: &Mutex<Receiver<Read>>) -> Option<Read> {

@@ -2,23 +2,22 @@ use super::*;
 use crate::testing::TempDir;
 use edge_core::sql::Value;
 use std::sync::Mutex;
-use std::sync::mpsc;
 use std::time::Duration;
 
 const TABLE: Migration = Migration { set: "room", name: "0001_t", sql: "CREATE TABLE t (k TEXT PRIMARY KEY, v INTEGER CHECK (v < 100));" };
 
 struct World {
     storage: Storage,
-    done: Mutex<mpsc::Receiver<Vec<Done>>>,
+    done: Mutex<Receiver<Vec<Done>>>,
     first_epoch: u64,
 }
 
 fn world(dir: &TempDir) -> World {
     let file = dir.path().join("chatcall.db");
-    let mut connection = Connection::open(&file).unwrap();
+    let connection = Connection::open(&file).unwrap();
     connection.batch("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, v INTEGER CHECK (v < 100))").unwrap();
     drop(connection);
-    let (tx, rx) = mpsc::channel();
+    let (tx, rx) = channel();
     let sink: Sink = Box::new(move |done| tx.send(done).unwrap_or_default());
     let opened = Storage::open(&Options { file, readers: 1, shards: 1 }, vec![sink]).unwrap();
     World { storage: opened.storage, done: Mutex::new(rx), first_epoch: opened.first_epoch }
@@ -43,7 +42,7 @@ impl World {
     }
 
     fn keys(&self) -> Vec<String> {
-        let (tx, rx) = mpsc::channel();
+        let (tx, rx) = channel();
         self.storage.load(vec![Statement::new("SELECT k FROM t ORDER BY k", vec![])], move |rows| tx.send(rows).unwrap());
         let rows = rx.recv().unwrap().unwrap();
         rows[0].iter().map(|row| row[0].as_str().unwrap().to_owned()).collect()
@@ -162,12 +161,12 @@ fn all_migrations_of_this_build_apply_to_an_empty_file() {
 fn epochs_rise_with_every_start_and_with_reserved_blocks() {
     let dir = TempDir::new();
     let first = world(&dir);
-    let used = first.first_epoch + migrations::EPOCH_BLOCK + 5;
+    let used = first.first_epoch + EPOCH_BLOCK + 5;
     first.storage.reserve_epoch(used);
     first.submit("room/a", 1, 1, vec![]);
     first.outcomes(1);
     let second = world(&dir);
-    assert!(second.first_epoch > used + migrations::EPOCH_BLOCK);
+    assert!(second.first_epoch > used + EPOCH_BLOCK);
 }
 
 #[test]

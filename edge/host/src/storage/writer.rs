@@ -27,6 +27,8 @@ pub(super) enum Command {
     Batch { statements: Vec<Statement>, answer: BatchAnswer },
     Forget { object: Arc<str>, life: u64 },
     ReserveEpoch(u64),
+    /// End after what came before.
+    Stop,
 }
 
 struct Writer {
@@ -69,7 +71,12 @@ pub(super) fn spawn(
                 Some(first) => {
                     let mut round = vec![first];
                     round.extend(commands.try_iter().take(ROUND_JOBS));
+                    let stop = round.iter().position(|command| matches!(command, Command::Stop));
+                    round.truncate(stop.unwrap_or(round.len()));
                     writer.round(round);
+                    if stop.is_some() {
+                        return;
+                    }
                 }
                 None => writer.probe(),
             }
@@ -126,7 +133,7 @@ impl Writer {
     /// One savepoint. An error here means that SQLite ended the whole transaction.
     fn apply(&mut self, command: Command, broken: Option<PersistError>, units: &mut Vec<Unit>) -> Result<(), QueryError> {
         match command {
-            Command::Forget { .. } => Ok(()),
+            Command::Forget { .. } | Command::Stop => Ok(()),
             Command::ReserveEpoch(epoch) => match broken {
                 None => self.savepoint(vec![migrations::reserve(epoch)]).map(|_| ()),
                 Some(_) => Ok(()),

@@ -192,61 +192,118 @@ enum Expect {
 }
 
 fn from_cursor(report: &mut Report, who: &str, segment: &Segment, cursor: u64, before: Expect) -> Expect {
-    let behind_ack = |at: usize| segment.ack.as_ref().is_some_and(|ack| at > ack.at);
-    let first_behind = segment.seen.iter().position(|(at, _)| behind_ack(*at)).unwrap_or(segment.seen.len());
-    let start = segment.seen.iter().rposition(|(_, seq)| *seq == cursor + 1).unwrap_or(segment.seen.len());
-    let start = if start > first_behind {
-        let (at, seq) = segment.seen.get(first_behind).copied().unwrap_or((0, 0));
-        report.add(Rule::M5, "hole_behind_resume", at, format!("{who}: {seq} instead of {} behind the ack", cursor + 1));
-        return Expect::Anything;
-    } else {
-        start
+    let seen = &segment.seen;
+    let ack_at = segment.ack.as_ref().map_or(usize::MAX, |ack| ack.at);
+    let first_behind = seen.iter().position(|(at, _)| *at > ack_at).unwrap_or(seen.len());
+    // Where the run may begin; the last place is the likeliest.
+    let starts: Vec<usize> = match &segment.ack {
+        // What was sent is told by the ack: what came before it was written before the resume.
+        Some(Ack { more: Some(more), .. }) => vec![first_behind.saturating_sub(more.saturating_sub(cursor) as usize)],
+        ack => {
+            // Replay comes before the ack, up to the head that it names.
+            let head = ack.as_ref().and_then(|ack| ack.head).filter(|_| !segment.reset).unwrap_or(cursor);
+            let latest = first_behind.saturating_sub(head.saturating_sub(cursor) as usize);
+            let open = if first_behind == seen.len() && head <= cursor { Some(seen.len()) } else { None };
+            let begins = (0..seen.len()).rev().filter(|at| *at <= latest && seen.get(*at).is_some_and(|(_, seq)| *seq == cursor + 1));
+            let mut starts: Vec<usize> = begins.chain(open).collect();
+            if starts.is_empty() {
+                starts.push(latest);
+            }
+            starts
+        }
     };
+    let mut first_try = None;
+    for start in starts {
+        let mut tried = Report::default();
+        let expect = run_from(&mut tried, who, segment, cursor, &before, (start, first_behind));
+        if tried.0.is_empty() {
+            return expect;
+        }
+        first_try.get_or_insert((tried, expect));
+    }
+    let Some((tried, expect)) = first_try else { return Expect::Anything };
+    for violation in tried.0 {
+        report.add(violation.rule, violation.what, violation.at, violation.detail);
+    }
+    expect
+}
+
+/// Judges a segment whose run begins at `start`; deliveries from `first_behind` on came behind the ack.
+fn run_from(
+    report: &mut Report,
+    who: &str,
+    segment: &Segment,
+    cursor: u64,
+    before: &Expect,
+    (start, first_behind): (usize, usize),
+) -> Expect {
     let (early, run) = segment.seen.split_at(start);
     match before {
         Expect::Anything => rises(report, who, early),
-        Expect::Next(next) => contiguous(report, who, early, next),
+        Expect::Next(next) => contiguous(report, who, early, *next),
         Expect::Nothing => {
             if let Some((at, seq)) = early.first() {
                 report.add(Rule::M5, "unsubscribed_but_delivered", *at, format!("{who}: {seq} after it was cut off"));
             }
         }
     }
+    if let Some((at, seq)) = segment.seen.get(first_behind).filter(|(_, seq)| start == first_behind && *seq != cursor + 1) {
+        report.add(Rule::M5, "hole_behind_resume", *at, format!("{who}: {seq} instead of {} behind the ack", cursor + 1));
+        return Expect::Anything;
+    }
     contiguous(report, who, run, cursor + 1);
     if segment.reset {
         return Expect::Anything;
     }
+    let before_ack = (first_behind - start) as u64;
     match &segment.ack {
         None => Expect::Anything,
         Some(Ack { at, more: Some(more), .. }) => {
-            let sent = cursor + run.iter().filter(|(seen, _)| seen < at).count() as u64;
+            let sent = cursor + before_ack;
             if sent != *more {
                 report.add(Rule::M5, "more_is_wrong", *at, format!("{who}: more says {more}, {sent} was the last"));
             }
-            if let Some((at, seq)) = run.iter().find(|(seen, _)| seen > at) {
+            if let Some((at, seq)) = segment.seen.get(first_behind) {
                 report.add(Rule::M5, "unsubscribed_but_delivered", *at, format!("{who}: {seq} after it was cut off"));
             }
             Expect::Nothing
         }
         // A conversation that the ack does not name is not the user's any more.
         Some(Ack { head: None, .. }) => Expect::Anything,
-        Some(_) => Expect::Next(cursor + 1 + run.len() as u64),
+        Some(Ack { at, head: Some(head), .. }) => {
+            if cursor + before_ack < *head {
+                let detail = format!("{who}: the ack names {head}, {} was replayed", cursor + before_ack);
+                report.add(Rule::M5, "ack_before_replay", *at, detail);
+            }
+            Expect::Next(cursor + 1 + run.len() as u64)
+        }
     }
 }
 
 fn from_heads(report: &mut Report, who: &str, segment: &Segment) -> Expect {
-    rises(report, who, &segment.seen);
-    let Some(Ack { at, head: Some(head), .. }) = &segment.ack else { return Expect::Anything };
-    let early = segment.seen.iter().rfind(|(seen, _)| seen < at).map_or(0, |(_, seq)| *seq);
-    let behind = segment.seen.partition_point(|(seen, _)| seen < at);
-    let live = segment.seen.get(behind..).unwrap_or_default();
+    let seen = &segment.seen;
+    let Some(Ack { at, head: Some(head), .. }) = &segment.ack else {
+        rises(report, who, seen);
+        return Expect::Anything;
+    };
+    let behind = seen.partition_point(|(position, _)| position < at);
+    // What was written before the server subscribed may come again; from there on nothing does.
+    let fell = |index: &usize| matches!((seen.get(index - 1), seen.get(*index)), (Some((_, lower)), Some((_, upper))) if upper <= lower);
+    let start = (1..seen.len()).rev().find(fell).unwrap_or(behind);
+    if start > behind {
+        rises(report, who, seen);
+        return Expect::Anything;
+    }
+    let (early, run) = seen.split_at(start);
+    rises(report, who, early);
+    let early = seen.get(..behind).and_then(|early| early.last()).map_or(0, |(_, seq)| *seq);
     let known = early.max(*head);
-    let Some((first_at, first)) = live.first() else { return Expect::Next(known + 1) };
+    let Some((first_at, first)) = run.first() else { return Expect::Next(known + 1) };
     if *first > known + 1 {
         report.add(Rule::M5, "hole_behind_resume", *first_at, format!("{who}: {first} after the head {known}"));
     }
-    contiguous(report, who, live, *first);
-    Expect::Next(live.last().map_or(known, |(_, seq)| (*seq).max(known)) + 1)
+    contiguous(report, who, run, *first);
+    Expect::Next(run.last().map_or(known, |(_, seq)| (*seq).max(known)) + 1)
 }
 
 fn rises(report: &mut Report, who: &str, seen: &[(usize, u64)]) {

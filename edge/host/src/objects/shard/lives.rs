@@ -33,6 +33,15 @@ impl<I: Instances + 'static> Shard<I> {
         }
     }
 
+    /// Starts an object that has something to do of its own.
+    pub(super) fn wake(&mut self, name: &Arc<str>) {
+        let entry = self.lives.entry(name.clone()).or_default();
+        if matches!(entry.phase, Phase::Gone) {
+            entry.phase = Phase::Waiting(Vec::new());
+            self.begin_if_ready(name);
+        }
+    }
+
     /// Starts a waiting object unless its former life still has something at the writer.
     pub(super) fn begin_if_ready(&mut self, name: &Arc<str>) {
         let ready = self

@@ -59,7 +59,7 @@ fn word(input: &Input) -> String {
 
 struct World {
     objects: Arc<Objects>,
-    seen: mpsc::Receiver<(String, String)>,
+    seen: Receiver<(String, String)>,
     _dir: TempDir,
 }
 
@@ -159,9 +159,10 @@ async fn a_refused_persist_fails_its_callers_and_begins_a_new_life() {
         })
     });
     assert_eq!(world.call(ROOM, "store").await, Err(CallError::Failed));
-    assert_eq!(world.seen(5), ["started", "object store", "persisted 1", "failed 2 PersistError::Conflict", "started"]);
     assert_eq!(world.call(ROOM, "ping").await, Ok("pong".into()));
-    assert_eq!(world.seen(1), ["object ping"]);
+    // Whether the life still heard of its first Persist depends on the round.
+    let seen: Vec<String> = world.seen.try_iter().map(|(_, word)| word).filter(|word| word != "persisted 1").collect();
+    assert_eq!(seen, ["started", "object store", "failed 2 PersistError::Conflict", "started", "object ping"]);
 }
 
 #[tokio::test]
@@ -196,6 +197,7 @@ async fn what_was_on_its_way_to_storage_before_a_trap_is_stored_but_not_told() {
         })
     });
     let stored = world.objects.call(ROOM, b"store".to_vec()).unwrap();
+    while world.seen(1) != ["object store"] {}
     let trapped = world.objects.call(USER, b"trap".to_vec()).unwrap();
     assert_eq!(trapped.await, Err(CallError::Lost));
     // Either the trap came first, or the commit did; an acknowledgement may only follow the commit.

@@ -1,0 +1,364 @@
+//! Bugs that real chat servers had, planted into the models and around the objects (never into the product), to prove
+//! that the checker sees them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use edge_core::object::{CallKey, Frame, Input, Kind, Object, ObjectId, Output, SocketId};
+use edge_core::objects::{Message, ReadUpTo};
+use edge_core::shard;
+use edge_core::sql::{Statement, Value};
+use wire::Timestamp;
+
+use crate::check::Rule;
+use crate::product;
+use crate::world::{Bugs, Hooks};
+
+/// One bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planted {
+    /// Outputs are not held behind their Persist.
+    AckBeforeCommit,
+    /// A Persist that failed is answered like one that did not.
+    AckAfterFailure,
+    /// One message in fifty is never written.
+    DroppedWrite,
+    /// Keys of repeated sends live in memory only.
+    MemoryOnlyDedupe,
+    /// Keys of repeated sends are not looked at.
+    NoDedupe,
+    /// Clients resume from the newest event they saw, not from the last one without a hole.
+    CursorByTime,
+    /// Live events are not dropped while a resume replays.
+    MissingFence,
+    /// One live event in fifty is not written to the sockets.
+    LostDelivery,
+    /// One event in fifty is written twice.
+    DoubleDelivery,
+    /// One event in fifty is overtaken by the next.
+    OvertakenDelivery,
+    /// A late read mark overwrites a newer one.
+    ReceiptOverwrite,
+    /// The newest page comes from a cache.
+    StaleHistory,
+}
+
+impl Planted {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::AckBeforeCommit,
+        Self::AckAfterFailure,
+        Self::DroppedWrite,
+        Self::MemoryOnlyDedupe,
+        Self::NoDedupe,
+        Self::CursorByTime,
+        Self::MissingFence,
+        Self::LostDelivery,
+        Self::DoubleDelivery,
+        Self::OvertakenDelivery,
+        Self::ReceiptOverwrite,
+        Self::StaleHistory,
+    ];
+
+    /// What the checker must say of it.
+    #[must_use]
+    pub fn verdict(self) -> (Rule, &'static str) {
+        match self {
+            Self::AckBeforeCommit => (Rule::M4, "seen_before_commit"),
+            Self::AckAfterFailure | Self::DroppedWrite => (Rule::M1, "acked_message_lost"),
+            Self::MemoryOnlyDedupe => (Rule::M2, "key_stored_twice"),
+            Self::NoDedupe => (Rule::M2, "repeat_answered_differently"),
+            Self::CursorByTime => (Rule::M5, "cursor_skips_events"),
+            Self::MissingFence | Self::DoubleDelivery => (Rule::M5, "repeat_in_run"),
+            Self::LostDelivery => (Rule::M5, "hole_in_run"),
+            Self::OvertakenDelivery => (Rule::M3, "seq_fell_on_connection"),
+            Self::ReceiptOverwrite => (Rule::M7, "mark_fell"),
+            Self::StaleHistory => (Rule::M8, "own_message_missing"),
+        }
+    }
+
+    /// The product with this bug.
+    #[must_use]
+    pub fn hooks(self) -> Hooks {
+        let bugs = Bugs {
+            release_early: self == Self::AckBeforeCommit,
+            ignore_failed_persist: self == Self::AckAfterFailure,
+            cursor_by_time: self == Self::CursorByTime,
+        };
+        let create = Rc::new(move |id: &ObjectId, settings: &_| {
+            let inner = shard::create(id, settings)?;
+            Some(match self.twist(id.kind) {
+                Some(twist) => Box::new(Twisted { inner, twist, out: VecDeque::new() }) as Box<dyn Object>,
+                None => inner,
+            })
+        });
+        Hooks { bugs, ..product::hooks(create) }
+    }
+
+    fn twist(self, kind: Kind) -> Option<Box<dyn Twist>> {
+        let twist: Box<dyn Twist> = match (self, kind) {
+            (Self::DroppedWrite, Kind::Room) => Box::new(DroppedWrite(0)),
+            (Self::MemoryOnlyDedupe, Kind::Room) => Box::new(MemoryOnlyDedupe(0)),
+            (Self::NoDedupe, Kind::Room) => Box::new(NoDedupe(0)),
+            (Self::ReceiptOverwrite, Kind::Room) => Box::new(ReceiptOverwrite::default()),
+            (Self::StaleHistory, Kind::Room) => Box::new(StaleHistory(None)),
+            (Self::MissingFence, Kind::Gateway) => Box::new(MissingFence::default()),
+            (Self::LostDelivery, Kind::Gateway) => Box::new(Written(0, |_, _, _| {})),
+            (Self::DoubleDelivery, Kind::Gateway) => Box::new(Written(0, |output, _, out| {
+                out.push_back(output.clone());
+                out.push_back(output);
+            })),
+            (Self::OvertakenDelivery, Kind::Gateway) => Box::new(Written(0, |output, late, _| *late = Some(output))),
+            _ => return None,
+        };
+        Some(twist)
+    }
+}
+
+/// Changes what goes into an object and what comes out.
+trait Twist {
+    fn input(&mut self, input: Input, _now: Timestamp) -> Input {
+        input
+    }
+    fn output(&mut self, output: Output, out: &mut VecDeque<Output>) {
+        out.push_back(output);
+    }
+}
+
+/// An object with a twist.
+struct Twisted {
+    inner: Box<dyn Object>,
+    twist: Box<dyn Twist>,
+    out: VecDeque<Output>,
+}
+
+impl Object for Twisted {
+    fn handle(&mut self, input: Input, now: Timestamp) {
+        let input = self.twist.input(input, now);
+        self.inner.handle(input, now);
+        while let Some(output) = self.inner.poll_output() {
+            self.twist.output(output, &mut self.out);
+        }
+    }
+    fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.inner.poll_timeout()
+    }
+    fn is_idle(&self, now: Timestamp) -> bool {
+        self.inner.is_idle(now)
+    }
+}
+
+fn inserts_message(statement: &Statement) -> bool {
+    statement.sql.starts_with("INSERT INTO room_messages")
+}
+
+struct DroppedWrite(u64);
+
+impl Twist for DroppedWrite {
+    fn output(&mut self, mut output: Output, out: &mut VecDeque<Output>) {
+        if let Output::Persist { statements, .. } = &mut output
+            && statements.iter().any(inserts_message)
+        {
+            self.0 += 1;
+            if self.0.is_multiple_of(50) {
+                statements.retain(|statement| !inserts_message(statement));
+            }
+        }
+        out.push_back(output);
+    }
+}
+
+/// Stores each key under the life that saw it, and finds none again.
+struct MemoryOnlyDedupe(u64);
+
+impl Twist for MemoryOnlyDedupe {
+    fn input(&mut self, mut input: Input, _: Timestamp) -> Input {
+        match &mut input {
+            Input::Started { epoch, .. } => self.0 = *epoch,
+            Input::Loaded { result: Ok(all), .. } => {
+                for rows in all {
+                    // The keys: sender, client_id, seq, created_at.
+                    rows.retain(|row| !(row.len() == 4 && matches!(row.get(2), Some(Value::Integer(_)))));
+                    for value in rows.iter_mut().filter_map(|row| if row.len() > 10 { row.get_mut(3) } else { None }) {
+                        if let Value::Text(key) = value
+                            && let Some((bare, _)) = key.split_once('~')
+                        {
+                            *value = Value::from(bare);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        input
+    }
+
+    fn output(&mut self, mut output: Output, out: &mut VecDeque<Output>) {
+        if let Output::Persist { statements, .. } = &mut output {
+            for statement in statements.iter_mut().filter(|statement| inserts_message(statement)) {
+                if let Some(Value::Text(key)) = statement.params.get_mut(4) {
+                    key.push_str(&format!("~{}", self.0));
+                }
+            }
+        }
+        out.push_back(output);
+    }
+}
+
+/// Gives every send a key of its own.
+struct NoDedupe(u64);
+
+impl Twist for NoDedupe {
+    fn input(&mut self, mut input: Input, _: Timestamp) -> Input {
+        match &mut input {
+            Input::Started { epoch, .. } => self.0 = *epoch << 20,
+            Input::Object { msg: Message::Send { message, .. }, .. } => {
+                if let Some(key) = &mut message.client_id {
+                    self.0 += 1;
+                    key.push_str(&format!("~{}", self.0));
+                }
+            }
+            _ => {}
+        }
+        input
+    }
+
+    fn output(&mut self, mut output: Output, out: &mut VecDeque<Output>) {
+        if let Output::Reply { msg: Message::Sent { message, .. }, .. } = &mut output
+            && let Some(key) = &mut message.client_id
+            && let Some((bare, _)) = key.split_once('~')
+        {
+            *key = bare.to_owned();
+        }
+        out.push_back(output);
+    }
+}
+
+/// With the next Persist, read marks become what was asked last, however old.
+#[derive(Default)]
+struct ReceiptOverwrite {
+    asked: BTreeMap<wire::UserId, u64>,
+}
+
+impl Twist for ReceiptOverwrite {
+    fn input(&mut self, input: Input, _: Timestamp) -> Input {
+        if let Input::Object { msg: Message::MarkRead { user, up_to: ReadUpTo::Seq(seq) }, .. } = &input {
+            self.asked.insert(*user, *seq);
+        }
+        input
+    }
+
+    fn output(&mut self, mut output: Output, out: &mut VecDeque<Output>) {
+        if let Output::Persist { statements, .. } = &mut output
+            && let Some(room) = statements.first().and_then(|statement| statement.params.first()).cloned()
+        {
+            for (user, seq) in std::mem::take(&mut self.asked) {
+                let sql = "UPDATE room_members SET read_seq=min(?3,(SELECT max(seq) FROM room_messages WHERE room_id=?1)) \
+                           WHERE room_id=?1 AND user_id=?2";
+                statements.push(Statement::new(sql, vec![room.clone(), user.into(), seq.into()]));
+            }
+        }
+        out.push_back(output);
+    }
+}
+
+/// The newest page, as it was up to ten answers ago.
+struct StaleHistory(Option<(u64, Message)>);
+
+impl Twist for StaleHistory {
+    fn output(&mut self, mut output: Output, out: &mut VecDeque<Output>) {
+        if let Output::Reply { msg, .. } = &mut output
+            && matches!(msg, Message::HistoryPage { messages, .. } if messages.len() < 200)
+        {
+            match &mut self.0 {
+                Some((left @ 1.., cached)) => {
+                    *left -= 1;
+                    *msg = cached.clone();
+                }
+                cache => *cache = Some((10, msg.clone())),
+            }
+        }
+        out.push_back(output);
+    }
+}
+
+/// What happens to one written event in fifty: it, the one that is late, and what goes out.
+type Change = fn(Output, &mut Option<Output>, &mut VecDeque<Output>);
+
+struct Written(u64, Change);
+
+impl Written {
+    fn is_event(output: &Output) -> bool {
+        matches!(output, Output::Send { frame: Frame::Text(text), .. } if text.starts_with("42[\"chat:message\""))
+    }
+}
+
+impl Twist for Written {
+    fn output(&mut self, output: Output, out: &mut VecDeque<Output>) {
+        if !Self::is_event(&output) {
+            return out.push_back(output);
+        }
+        self.0 += 1;
+        if !self.0.is_multiple_of(50) {
+            return out.push_back(output);
+        }
+        let mut late = None;
+        (self.1)(output, &mut late, out);
+        // The one that is late goes behind another copy of what went before it.
+        if let Some(late) = late {
+            let before = out.iter().rev().find(|before| Self::is_event(before)).cloned();
+            out.push_back(late);
+            out.extend(before);
+        }
+    }
+}
+
+/// Events of a conversation go to sockets that are in the middle of its replay.
+#[derive(Default)]
+struct MissingFence {
+    resuming: BTreeMap<SocketId, BTreeSet<String>>,
+    pending: Vec<Output>,
+}
+
+impl Twist for MissingFence {
+    fn input(&mut self, input: Input, _: Timestamp) -> Input {
+        match &input {
+            Input::Frame { socket, frame: Frame::Text(text) } if text.contains("\"sync:resume\"") => {
+                let body = text.find('[').and_then(|at| serde_json::from_str::<serde_json::Value>(text.get(at..)?).ok());
+                let cursors = body.as_ref().and_then(|body| body.get(1)?.get("cursors")?.as_object());
+                let named = cursors.into_iter().flatten().map(|(room, _)| room.clone()).collect();
+                self.resuming.insert(*socket, named);
+            }
+            Input::Object { msg: Message::Deliver { room, durable, .. }, call, .. } if *call != CallKey::NONE => {
+                for numbered in durable {
+                    let edge_core::objects::RoomEvent::Message { message } = &numbered.event;
+                    let mut body = serde_json::json!(message);
+                    body["conversationId"] = serde_json::json!(room);
+                    let room = room.to_string();
+                    let named = self.resuming.iter().filter(|(_, rooms)| rooms.contains(&room));
+                    let sockets: Vec<SocketId> = named.map(|(socket, _)| *socket).collect();
+                    let frame = Frame::Text(format!("42{}", serde_json::json!(["chat:message", body])));
+                    self.pending.push(Output::Send { sockets, frame });
+                }
+            }
+            _ => {}
+        }
+        input
+    }
+
+    fn output(&mut self, output: Output, out: &mut VecDeque<Output>) {
+        out.extend(self.pending.drain(..));
+        if let Output::Send { sockets, frame: Frame::Text(text) } = &output
+            && text.starts_with("43")
+            && text.contains("\"heads\"")
+        {
+            for socket in sockets {
+                self.resuming.remove(socket);
+            }
+        }
+        out.push_back(output);
+    }
+}
