@@ -27,6 +27,7 @@ CREATE TABLE room_members (
     delivered_at INTEGER,
     read_seq INTEGER NOT NULL,
     read_at INTEGER,
+    own_seq INTEGER NOT NULL DEFAULT 0, -- newest own message, once it is not among the newest of the room any more
     blocks INTEGER NOT NULL,            -- direct conversations: blocked the other person
     changes INTEGER NOT NULL,           -- changes of role, name or membership; part of the projection's version
     PRIMARY KEY (room_id, user_id)

@@ -233,7 +233,7 @@ fn parse_seat(row: &Row) -> Option<(UserId, Seat)> {
             read_seq: number(11)?,
             blocks: number(12)? != 0,
             changes: number(13)?,
-            own_seq: 0,
+            own_seq: number(14)?,
         },
     ))
 }

@@ -94,9 +94,9 @@ impl Room {
         let State::Ready(ready) = &mut self.state else { return };
         let row = ready.append(self.id, actor, message, now);
         ready.note_call(from, call, &row);
-        self.fx.persist(vec![sql::room::insert_message(self.id, &row)]);
         let previous = ready.recent.iter().rev().find_map(|earlier| earlier.sender);
-        ready.remember(row.clone());
+        let kept = ready.remember(row.clone()).map(|(user, own_seq)| sql::room::keep_own(self.id, user, own_seq));
+        self.fx.persist(std::iter::once(sql::room::insert_message(self.id, &row)).chain(kept).collect());
         ready.project_head(&mut self.fx, self.id);
         if let Some(previous) = previous
             && previous != actor.id
@@ -183,14 +183,15 @@ impl Ready {
         }
     }
 
-    fn remember(&mut self, row: Stored) {
+    /// The member whose newest own message is not among the newest of the room any more, if there is one.
+    fn remember(&mut self, row: Stored) -> Option<(UserId, u64)> {
         if let (Some(sender), Some(key)) = (row.sender, &row.client_id) {
             self.keys.insert(sender, key.clone(), row.seq);
         }
         self.recent.push_back(row);
-        if self.recent.len() > RECENT {
-            self.recent.pop_front();
-        }
+        let gone = if self.recent.len() > RECENT { self.recent.pop_front() } else { None }?;
+        let sender = gone.sender?;
+        self.members.get(&sender).filter(|seat| seat.own_seq == gone.seq).map(|_| (sender, gone.seq))
     }
 }
 

@@ -26,7 +26,7 @@ pub fn load(room: RoomId, recent: usize, keys: usize) -> Vec<Statement> {
         ),
         Statement::new(
             "SELECT user_id, role, username, display_name, avatar_url, status, joined_at, joined_seq, left_at, left_seq, \
-             delivered_seq, read_seq, blocks, changes FROM room_members WHERE room_id=?1 ORDER BY joined_seq, user_id",
+             delivered_seq, read_seq, blocks, changes, own_seq FROM room_members WHERE room_id=?1 ORDER BY joined_seq, user_id",
             vec![room.into()],
         ),
         Statement::new(message_query!("ORDER BY seq DESC LIMIT ?2"), vec![room.into(), (recent as u64).into()]),
@@ -86,6 +86,15 @@ pub fn raise_marks(room: RoomId, user: UserId, delivered_seq: u64, read_seq: u64
          read_at=CASE WHEN ?4>read_seq THEN ?5 ELSE read_at END, delivered_seq=max(delivered_seq,?3), \
          read_seq=max(read_seq,?4) WHERE room_id=?1 AND user_id=?2",
         vec![room.into(), user.into(), delivered_seq.into(), read_seq.into(), now.into()],
+    )
+}
+
+/// Keeps what a member's newest own message says, before that message is older than what a start loads.
+#[must_use]
+pub fn keep_own(room: RoomId, user: UserId, own_seq: u64) -> Statement {
+    Statement::new(
+        "UPDATE room_members SET own_seq=max(own_seq,?3), delivered_seq=max(delivered_seq,?3) WHERE room_id=?1 AND user_id=?2",
+        vec![room.into(), user.into(), own_seq.into()],
     )
 }
 
