@@ -298,10 +298,11 @@ export class BareSocket {
   async ended(ms = WAIT_MS) {
     const answer = (async () => {
       for (;;) {
+        const over = this.tcp.destroyed;
         const close = this.frames().find(({ opcode }) => opcode === 8);
         if (close) return close.payload.length >= 2 ? close.payload.readUInt16BE(0) : 1005;
+        if (over) return undefined;
         await sleep(5);
-        if (this.tcp.destroyed) return undefined;
       }
     })();
     const how = await Promise.race([answer, this.closed.then(() => answer), sleep(ms, 'late', { ref: false })]);

@@ -20,7 +20,7 @@ mod rooms;
 mod sessions;
 mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use rand_chacha::ChaCha20Rng;
@@ -62,7 +62,7 @@ pub struct Gateway {
     /// Held polling GETs.
     gets: BTreeMap<RequestId, ConnId>,
     /// Final packets of polling sessions that ended without a held GET, and until when they are kept.
-    last_words: BTreeMap<Rc<str>, (Vec<u8>, Timestamp)>,
+    last_words: BTreeMap<Rc<str>, (VecDeque<Vec<u8>>, Timestamp)>,
     users: BTreeMap<UserId, LocalUser>,
     watched: BTreeMap<UserId, Watched>,
     rooms: BTreeMap<RoomId, RoomEntry>,

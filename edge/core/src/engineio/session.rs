@@ -389,15 +389,24 @@ impl Session {
         }
     }
 
-    /// What a GET after the end may still take: everything that waits and `1`. `None` unless it waits on polling.
-    pub fn last_words(&mut self) -> Option<Vec<u8>> {
+    /// What a client on polling is still to be told before the end: bodies for its next GETs, the last of them `1`.
+    ///
+    /// An event and `1` in one body would be the event's loss: the client handles `1` at once and events a moment
+    /// later. `None` unless it is on polling and something waits.
+    pub fn last_words(&mut self, out: &mut Effects) -> Option<VecDeque<Vec<u8>>> {
         let Transport::Polling(polling) = &mut self.transport else { return None };
-        if polling.get.is_some() || polling.buffer.is_empty() {
+        if polling.buffer.is_empty() {
             return None;
         }
-        let mut body = polling.take_body();
-        payload::push_text(&mut body, packet::CLOSE);
-        Some(body)
+        let mut end = Vec::new();
+        payload::push_text(&mut end, packet::CLOSE);
+        let mut bodies = VecDeque::from([polling.take_body(), end]);
+        if let Some(get) = polling.get.take()
+            && let Some(body) = bodies.pop_front()
+        {
+            out.push(Output::Respond { req: get.req, response: response::packets(body, &get.cors) });
+        }
+        Some(bodies)
     }
 
     /// The next time something is due.

@@ -39,7 +39,11 @@ impl Gateway {
         let Some(sid) = query.sid else {
             return self.open_polling(req, head, &query, &cors, now);
         };
-        if let Some((body, _)) = self.last_words.remove(sid) {
+        if let Some((bodies, _)) = self.last_words.get_mut(sid) {
+            let body = bodies.pop_front().unwrap_or_default();
+            if bodies.is_empty() {
+                self.last_words.remove(sid);
+            }
             return self.respond(req, response::packets(body, &cors));
         }
         let Some(&id) = self.sids.get(sid) else {
@@ -131,9 +135,9 @@ impl Gateway {
             return;
         }
         if let Some(conn) = self.conns.get_mut(id)
-            && let Some(body) = conn.session.last_words()
+            && let Some(bodies) = conn.session.last_words(&mut self.fx)
         {
-            self.last_words.insert(conn.session.sid().clone(), (body, now.plus_ms(limits::LINGER_MS)));
+            self.last_words.insert(conn.session.sid().clone(), (bodies, now.plus_ms(limits::LINGER_MS)));
         }
     }
 }

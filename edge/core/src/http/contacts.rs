@@ -41,7 +41,11 @@ pub(super) async fn answer<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fai
     if other == me.user {
         return Err(if answer == ContactAnswer::Blocked { not_oneself() } else { ErrorCode::NotFound.into() });
     }
-    check_exists(call, other).await?;
+    // Somebody who does not exist is answered like somebody who did not ask.
+    check_exists(call, other).await.map_err(|failure| match failure.code {
+        ErrorCode::UserNotFound if answer != ContactAnswer::Blocked => ErrorCode::NotFound.into(),
+        _ => failure,
+    })?;
     let msg = Message::ContactAnswer { me: me.actor(), other, answer };
     match call.ask(&objects::user(me.user), msg).await? {
         Message::ContactIs { .. } => Ok(Reply::json(200, &json!({"message": said}))),

@@ -91,8 +91,7 @@ impl User {
                 return self.fx.reply(from, call, Message::ContactIs { status: contact.status, fresh: false });
             }
             (ContactAnswer::Blocked, _) => (ContactStatus::Blocked, ContactChange::Blocked),
-            // The same answer as for somebody who does not exist.
-            _ => return self.refuse(from, call, ErrorCode::UserNotFound),
+            _ => return self.refuse(from, call, ErrorCode::NotFound),
         };
         let told = self.change_contact(other, Contact { status, ..contact }, Some(change), now);
         let lookup = (answer == ContactAnswer::Blocked).then(|| self.tell_direct_room(other, true)).flatten();

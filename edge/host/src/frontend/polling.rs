@@ -29,7 +29,9 @@ impl Posts {
     /// Notes a POST of the session; `None` when another one is being read.
     fn begin(&self, sid: &str) -> Option<Post<'_>> {
         let sid: Box<str> = sid.into();
-        self.open().insert(sid.clone()).then_some(Post { posts: self, sid })
+        let first = self.open().insert(sid.clone());
+        // Built only now: a `Post` that is dropped takes the lock, and forgets a POST that is not its own.
+        first.then(|| Post { posts: self, sid })
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, HashSet<Box<str>>> {
@@ -118,4 +120,20 @@ fn response(answer: PollAnswer) -> Response<Body> {
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Posts;
+
+    #[test]
+    fn a_second_post_is_seen_while_the_first_is_read() {
+        let posts = Posts::default();
+        let first = posts.begin("a");
+        assert!(first.is_some());
+        assert!(posts.begin("a").is_none() && posts.begin("a").is_none());
+        assert!(posts.begin("b").is_some());
+        drop(first);
+        assert!(posts.begin("a").is_some());
+    }
 }
