@@ -93,7 +93,7 @@ async function compiledOnce() {
   const { mtimeMs, size } = statSync(binary);
   const done = join(cache, `compiled-${size}-${Math.floor(mtimeMs)}`);
   const lock = `${done}.lock`;
-  mkdirSync(cache, { recursive: true });
+  mkdirSync(cache, { recursive: true, mode: 0o700 });
   for (const end = Date.now() + READY_MS; !existsSync(done) && Date.now() < end; await sleep(50)) {
     try {
       mkdirSync(lock);

@@ -21,13 +21,13 @@ struct Secrets {
     refresh_secret: String,
 }
 
-/// Fills the keys of `settings`. Development relaxes nothing here but the check of `JWT_SECRET`'s shape.
+/// Fills the keys of `settings`. In development a weak secret is only warned about (guarantees 7, N13).
 ///
 /// # Errors
 /// A weak or unreadable key, or a secrets file that cannot be read or written.
 pub fn fill_secrets(settings: &mut Settings, env: &Environment, data: &Path) -> Result<(), Wrong> {
-    let signing = signing_key(env)?;
-    let refresh = checked(env, "JWT_REFRESH_SECRET")?;
+    let signing = signing_key(env, settings.development)?;
+    let refresh = checked(env, "JWT_REFRESH_SECRET", settings.development)?;
     if let (Some(signing), Some(refresh)) = (&signing, &refresh) {
         settings.signing_key = Some(signing.clone());
         settings.refresh_secret.clone_from(refresh);
@@ -39,20 +39,24 @@ pub fn fill_secrets(settings: &mut Settings, env: &Environment, data: &Path) -> 
     Ok(())
 }
 
-fn signing_key(env: &Environment) -> Result<Option<SigningKey>, Wrong> {
+fn signing_key(env: &Environment, development: bool) -> Result<Option<SigningKey>, Wrong> {
     if let Some(text) = env.get("JWT_PRIVATE_KEY") {
         let seed = ed25519_seed(text);
         let seed = seed.ok_or_else(|| Wrong("JWT_PRIVATE_KEY is no Ed25519 key: it takes PEM (PKCS#8) or 32 bytes in base64url".into()))?;
         return Ok(Some(SigningKey::Ed25519(seed)));
     }
-    Ok(checked(env, "JWT_SECRET")?.map(SigningKey::Hs256))
+    Ok(checked(env, "JWT_SECRET", development)?.map(SigningKey::Hs256))
 }
 
 /// A secret that is set but empty is refused too: the operator meant to set one.
-fn checked(env: &Environment, name: &str) -> Result<Option<String>, Wrong> {
+fn checked(env: &Environment, name: &str, development: bool) -> Result<Option<String>, Wrong> {
     let Some(secret) = env.raw(name) else { return Ok(None) };
     match check_secret(secret) {
         Ok(()) => Ok(Some(secret.to_owned())),
+        Err(why) if development && !secret.is_empty() => {
+            tracing::warn!("{name} would be refused outside development: {why}");
+            Ok(Some(secret.to_owned()))
+        }
         Err(why) => wrong(format!("{name} is refused: {why}. Use 32 or more random bytes, or unset it to have one generated")),
     }
 }
@@ -118,6 +122,14 @@ mod tests {
             let wrong = fill_secrets(&mut Settings::default(), &env, dir.path()).unwrap_err();
             assert!(wrong.0.starts_with("JWT_SECRET is refused"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn development_only_warns_about_a_weak_secret() {
+        let dir = TempDir::new();
+        let mut settings = Settings { development: true, ..Settings::default() };
+        fill_secrets(&mut settings, &Environment::of(&[("JWT_SECRET", "short")]), dir.path()).unwrap();
+        assert_eq!(settings.signing_key, Some(SigningKey::Hs256("short".into())));
     }
 
     #[test]

@@ -10,6 +10,9 @@ pub(super) const WRITER: &str = "PRAGMA wal_autocheckpoint=8000; PRAGMA cache_si
 pub(super) const READER: &str = "PRAGMA query_only=ON; PRAGMA cache_size=-8192;";
 pub(super) const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
+/// At the end: the database is one file again, which can be copied and checked as such.
+pub(super) const LAST_CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(super) const BEGIN_READ: &str = "BEGIN";
 pub(super) const COMMIT: &str = "COMMIT";

@@ -176,3 +176,21 @@ fn damage_is_found_at_start() {
     std::fs::write(&file, vec![7_u8; 8192]).unwrap();
     assert!(Storage::open(&Options { file, readers: 1, shards: 1 }, vec![]).is_err());
 }
+
+#[test]
+fn after_an_orderly_end_the_database_is_one_file() {
+    let dir = TempDir::new();
+    let file = dir.path().join("chatcall.db");
+    let connection = Connection::open(&file).unwrap();
+    connection.batch("CREATE TABLE t (k TEXT PRIMARY KEY, v INTEGER)").unwrap();
+    drop(connection);
+    let (tx, rx) = channel();
+    let sink: Sink = Box::new(move |done| tx.send(done).unwrap_or_default());
+    let opened = Storage::open(&Options { file: file.clone(), readers: 1, shards: 1 }, vec![sink]).unwrap();
+    opened.storage.submit(0, Job { object: "room/a".into(), life: 1, unit: 1, statements: vec![insert("a", 1)] });
+    rx.recv_timeout(Duration::from_secs(10)).unwrap();
+    opened.storage.stop();
+    opened.writer.join().unwrap();
+    let log = std::fs::metadata(dir.path().join("chatcall.db-wal")).map_or(0, |meta| meta.len());
+    assert_eq!(log, 0);
+}

@@ -75,6 +75,10 @@ pub(super) fn spawn(
                     round.truncate(stop.unwrap_or(round.len()));
                     writer.round(round);
                     if stop.is_some() {
+                        // Everything is durable already: an error costs the next start a moment, nothing else.
+                        if let Err(error) = writer.connection.plain(sql::LAST_CHECKPOINT) {
+                            tracing::debug!(%error, "last checkpoint");
+                        }
                         return;
                     }
                 }
