@@ -86,6 +86,8 @@ pub const CALL_TIMEOUT_MS: u64 = 8_000;
 pub const LEASE_MS: u64 = 60_000;
 /// How often a gateway renews and sweeps.
 pub const SWEEP_MS: u64 = 20_000;
+/// Sweeps without a batch of a room until a gateway forgets its audience.
+pub const QUIET_SWEEPS: u32 = 3;
 /// A user whose last socket was lost without close stays online for this time (P1).
 pub const RECONNECT_GRACE_MS: u64 = 10_000;
 /// A user whose last socket closed cleanly is offline after this time (P1).

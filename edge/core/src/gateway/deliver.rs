@@ -73,7 +73,7 @@ impl Gateway {
             return Message::Accepted { stale: true, unknown_audience: false };
         }
         let entry = self.rooms.entry(room).or_default();
-        entry.used_at = now;
+        entry.quiet_sweeps = 0;
         match users {
             Some(users) => entry.set_audience(audience, users),
             None if entry.audience != Some(audience) => {

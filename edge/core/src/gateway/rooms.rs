@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wire::{RoomId, Timestamp, UserId};
+use wire::{RoomId, UserId};
 
 use super::conn::{ConnId, Conns};
 use super::presence::LocalUser;
@@ -19,7 +19,8 @@ pub(super) struct RoomEntry {
     slots: Vec<Slot>,
     /// The state of the gateway's sockets that `slots` were made from.
     resolved: u64,
-    pub(super) used_at: Timestamp,
+    /// Sweeps since the last batch.
+    pub(super) quiet_sweeps: u32,
 }
 
 /// One socket in one room.

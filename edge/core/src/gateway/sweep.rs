@@ -25,6 +25,10 @@ impl Gateway {
         }
         self.watch_again(now);
         let conns = &self.conns;
-        self.rooms.retain(|_, room| now.since(room.used_at) < limits::IDLE_MS || !room.is_idle(conns));
+        // Counted, not timed: a clock that jumps must not forget what was written last to a socket.
+        self.rooms.retain(|_, room| {
+            room.quiet_sweeps = room.quiet_sweeps.saturating_add(1);
+            room.quiet_sweeps <= limits::QUIET_SWEEPS || !room.is_idle(conns)
+        });
     }
 }
