@@ -114,12 +114,12 @@ describe('rates', { concurrency: 4 }, () => {
     const server = await limited();
     const ann = await person(server, 'ann');
     const early = await ann.connect({ transports: ['websocket'] });
-    const sockets = Array.from({ length: 40 }, () => new RawSocket(server.baseUrl));
+    const sockets = Array.from({ length: 60 }, () => new RawSocket(server.baseUrl));
     await Promise.all(sockets.map((socket) => Promise.race([socket.next(3_000).catch(() => {}), socket.closed])));
     await sleep(200);
     const open = sockets.filter((socket) => socket.code === undefined).length;
-    // The bound is per gateway, and there may be several.
-    assert.ok(open < 40, `${open} of 40 stay open`);
+    // The bound is per gateway, and there are two: 40 could be spread evenly.
+    assert.ok(open < 60, `${open} of 60 stay open`);
     early.emit('hb');
     await early.next('hb');
     await sleep(6_500);
