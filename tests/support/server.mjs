@@ -1,7 +1,7 @@
 // Starts and stops the product's binary as a real process. Nothing here knows what the product does.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -94,6 +94,7 @@ async function compiledOnce() {
   const done = join(cache, `compiled-${size}-${Math.floor(mtimeMs)}`);
   const lock = `${done}.lock`;
   mkdirSync(cache, { recursive: true });
+  chmodSync(cache, 0o700); // else the host does not trust it
   for (const end = Date.now() + READY_MS; !existsSync(done) && Date.now() < end; await sleep(50)) {
     try {
       mkdirSync(lock);
