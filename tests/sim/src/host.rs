@@ -511,13 +511,14 @@ impl World {
         let host = self.host;
         // Twice while both live: a send without key must not come to two lives of its room.
         let keyless = matches!(&msg, Message::Send { message, .. } if message.client_id.is_none());
+        let mut life = None;
         if self.rng.chance(self.faults.duplicate_message) {
-            let life = keyless.then(|| self.slots[to].life);
+            life = keyless.then(|| self.slots[to].life);
             let later = us + self.rng.below(3_000_000);
             let msg = Box::new(msg.clone());
             self.after(later, Event::Message { to, from: from.clone(), caller, call, msg, host, life });
         }
-        self.after(us, Event::Message { to, from, caller, call, msg: Box::new(msg), host, life: None });
+        self.after(us, Event::Message { to, from, caller, call, msg: Box::new(msg), host, life });
     }
 
     fn message_delay(&mut self) -> u64 {

@@ -153,7 +153,7 @@ impl Scenario {
             devices: rng.between(1, 2),
             conversations: rng.between(1, 3) as usize,
             live_only: if rng.chance(0.4) { 0.25 } else { 0.0 },
-            duration_ms: rng.between(40_000, 150_000),
+            duration_ms: rng.between(60_000, 180_000),
             think_ms: rng.log_between(300.0, 3_000.0) as u64,
             client_latency_ms: rng.log_between(0.5, 200.0) as u64,
             sync_us: rng.log_between(50.0, 20_000.0) as u64,

@@ -142,7 +142,7 @@ impl Gateway {
             if immediate {
                 self.save(conn);
             }
-            self.arm(conn);
+            self.arm(conn, now);
         }
         for conn in gaps {
             self.start_gap(conn, room, now);

@@ -282,9 +282,9 @@ impl Gateway {
         [conn.session.deadline(&config), conn.auth_until, save, expiry, retry].into_iter().flatten().min()
     }
 
-    /// Sets the connection's timer, unless an earlier one is set already.
-    pub(super) fn arm(&mut self, id: ConnId) {
-        let Some(at) = self.deadline(id) else { return };
+    /// Sets the connection's timer, unless an earlier one is set already. Never to now: each alarm ends.
+    pub(super) fn arm(&mut self, id: ConnId, now: Timestamp) {
+        let Some(at) = self.deadline(id).map(|at| at.max(now.plus_ms(1))) else { return };
         let Some(entry) = self.conns.entry(id) else { return };
         if entry.armed.is_none_or(|armed| at < armed) {
             entry.armed = Some(at);
@@ -333,7 +333,7 @@ impl Gateway {
                 self.save(id);
             }
         }
-        self.arm(id);
+        self.arm(id, now);
     }
 
     /// Writes the attachment, or a mark that it is behind while something is under way.

@@ -242,12 +242,11 @@ impl Gateway {
             let event = ServerEvent::durable(room, &numbered.event);
             live.replay.unsent.extend(table.event_packet(&event).map(Item::Packet));
         }
-        if sent == 0 {
-            // Nothing is above the cursor after all; asking again would not help.
-            slot.highest = 0;
-        }
         let held = slot.next.saturating_sub(1);
-        let behind = sent > 0 && held < page.head.max(slot.highest);
+        // An empty page may be older than the live events that were dropped while it was on its way; one that was asked
+        // for after them is not, and asking once more would not help.
+        let known = if sent > 0 { page.head.max(slot.highest) } else { std::mem::take(&mut slot.highest) };
+        let behind = held < known;
         let serial = slot.serial;
         let may_go_on = match &mut live.resume {
             Some(resume) => resume.paged(room, sent, page.head, page.generation, page.read_seq, page.marks),

@@ -115,6 +115,15 @@ impl Host {
         self.ask(Message::Send { from: actor(from), message: text(content, client_id) })
     }
 
+    /// The call of the batch that was sent to a gateway.
+    fn delivery(&self) -> CallKey {
+        let batch = self.seen.iter().find_map(|output| match output {
+            Output::Object { call, msg: Message::Deliver { .. }, .. } => Some(*call),
+            _ => None,
+        });
+        batch.expect("delivered")
+    }
+
     fn delivered(&self) -> Vec<(Vec<u64>, Vec<LiveEvent>)> {
         self.seen
             .iter()
@@ -246,14 +255,7 @@ fn a_gateway_in_another_life_is_asked_for_again_and_not_for_ever() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);
     host.send(1, "m", None);
-    let call = host
-        .seen
-        .iter()
-        .find_map(|output| match output {
-            Output::Object { call, msg: Message::Deliver { .. }, .. } => Some(*call),
-            _ => None,
-        })
-        .expect("delivered");
+    let call = host.delivery();
     host.seen.clear();
     host.give(Input::Reply { call, result: Ok(Message::Accepted { stale: true, unknown_audience: false }) });
     let locates = host.seen.iter().filter(|output| matches!(output, Output::Object { msg: Message::Locate { .. }, .. }));
@@ -300,14 +302,7 @@ fn a_lost_batch_is_followed_by_the_head() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);
     host.send(1, "m", None);
-    let call = host
-        .seen
-        .iter()
-        .find_map(|output| match output {
-            Output::Object { call, msg: Message::Deliver { .. }, .. } => Some(*call),
-            _ => None,
-        })
-        .expect("delivered");
+    let call = host.delivery();
     host.give(Input::Reply { call, result: Err(CallError::Lost) });
     host.now = host.now.plus_ms(1_000);
     host.seen.clear();

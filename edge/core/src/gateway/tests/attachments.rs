@@ -152,6 +152,7 @@ fn a_user_that_cannot_be_reached_after_the_restart_is_asked_again() {
     let (call, ()) = bench.take(|_, msg| matches!(msg, Message::SocketUp { .. }).then_some(())).expect("asked");
     bench.fail(call, crate::object::CallError::Lost);
     assert!(!bench.is_closed(socket));
+    bench.advance(1_000);
     bench.text(socket, "3");
     bench.advance(21_000);
     bench.accept(1, &[]);
