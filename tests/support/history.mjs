@@ -3,8 +3,10 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { atEnd } from './cleanup.mjs';
+import { binary } from './server.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -44,10 +46,11 @@ export class History {
  * @returns {Promise<{ok: boolean, text: string} | null>}
  */
 export async function judge(history) {
-  const built = [process.env.CHECK_HISTORY_BIN, join(root, 'target/release/check-history'), join(root, 'target/debug/check-history')].find((path) => path && existsSync(path));
+  const built = [process.env.CHECK_HISTORY_BIN, join(dirname(binary), 'check-history')].find((path) => path && existsSync(path));
   if (!built && !existsSync(join(root, 'tests/sim/src/bin/check-history.rs'))) return null;
   const [command, args] = built ? [built, []] : ['cargo', ['run', '--quiet', '--release', '-p', 'sim', '--bin', 'check-history']];
   const child = spawn(command, args, { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] });
+  atEnd(() => child.kill('SIGKILL'));
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (chunk) => { text += chunk; });
   child.stderr.setEncoding('utf8').on('data', (chunk) => { text += chunk; });

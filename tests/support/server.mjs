@@ -1,7 +1,7 @@
 // Starts and stops the product's binary as a real process. Nothing here knows what the product does.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -93,7 +93,8 @@ async function compiledOnce() {
   const { mtimeMs, size } = statSync(binary);
   const done = join(cache, `compiled-${size}-${Math.floor(mtimeMs)}`);
   const lock = `${done}.lock`;
-  mkdirSync(cache, { recursive: true, mode: 0o700 });
+  mkdirSync(cache, { recursive: true });
+  chmodSync(cache, 0o700); // else the host does not trust it
   for (const end = Date.now() + READY_MS; !existsSync(done) && Date.now() < end; await sleep(50)) {
     try {
       mkdirSync(lock);
