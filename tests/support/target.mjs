@@ -1,5 +1,11 @@
-// Which server a suite talks to: the one at BASE_URL, or one of its own; and what that host can do.
-import { freshSecret, startServer } from './server.mjs';
+// Which server a suite talks to: the one at BASE_URL, or one of its own on the host named by HOST; and what that host
+// can do.
+import { freshSecret } from './server.mjs';
+
+/** `own`, `workerd` or `spin`: a module with `start(options)` and the features that the host is `lacking`. */
+const name = process.env.HOST ?? 'own';
+if (!/^[a-z]+$/.test(name)) throw new Error(`HOST: no host is called ${name}`);
+const host = await import(`./hosts/${name}.mjs`);
 
 /** What a host may lack, and why: the reason is printed with each skipped case. */
 const REASONS = {
@@ -22,6 +28,7 @@ for (const word of [...lacking, ...listed]) {
 if (listed.length) Object.keys(REASONS).filter((name) => !listed.includes(name)).forEach((name) => lacking.add(name));
 
 export const external = Boolean(process.env.BASE_URL);
+if (!external) host.lacking.forEach((word) => lacking.add(word));
 if (external && !process.env.JWT_SECRET) lacking.add('secret');
 
 /** Whether this host has all of these features. */
@@ -38,5 +45,5 @@ export async function target(options = {}) {
   if (external) {
     return { baseUrl: process.env.BASE_URL.replace(/\/$/, ''), secret: process.env.JWT_SECRET, external: true, alive: () => true, stop: async () => {} };
   }
-  return startServer({ ...options, env: { JWT_SECRET: freshSecret(), JWT_REFRESH_SECRET: freshSecret(), ...options.env } });
+  return host.start({ ...options, env: { JWT_SECRET: freshSecret(), JWT_REFRESH_SECRET: freshSecret(), ...options.env } });
 }

@@ -118,8 +118,8 @@ fn output_out(output: core::Output) -> Output {
         core::Output::Persist { n, statements } => {
             Output::Persist(Persist { n, statements: statements.into_iter().map(statement_out).collect() })
         }
-        core::Output::Project { n, key, version, statement } => {
-            Output::Project(Project { n, key, version, statement: statement_out(statement) })
+        core::Output::Project { n, key, version, statement, hold } => {
+            Output::Project(Project { n, key, version, statement: statement_out(statement), hold })
         }
         core::Output::Load { load, store, statements } => Output::Load(Load {
             load,

@@ -76,11 +76,11 @@ impl Effects {
         self.persists
     }
 
-    /// Writes a row of the people database; everything pushed later waits for it.
-    pub fn project(&mut self, key: String, version: u64, statement: Statement) -> u64 {
+    /// Writes a row of the people database; with `hold` everything pushed later waits for it.
+    pub fn project(&mut self, key: String, version: u64, statement: Statement, hold: bool) -> u64 {
         self.persists += 1;
         self.pending += 1;
-        self.push(Output::Project { n: self.persists, key, version, statement });
+        self.push(Output::Project { n: self.persists, key, version, statement, hold });
         self.persists
     }
 

@@ -239,8 +239,9 @@ pub enum Output {
     Attach { socket: SocketId, data: Vec<u8> },
     /// Own storage, atomic. Everything behind it waits for it.
     Persist { n: u64, statements: Vec<Statement> },
-    /// An idempotent row of the people database; `version` rises per `key`. Everything behind it waits for it.
-    Project { n: u64, key: String, version: u64, statement: Statement },
+    /// An idempotent row of the people database; `version` rises per `key`. With `hold` everything behind it waits
+    /// for it; without, a host whose people database is elsewhere may write it a little later, the newest per key.
+    Project { n: u64, key: String, version: u64, statement: Statement, hold: bool },
     /// Read; answered by [`Input::Loaded`].
     Load { load: u64, store: Store, statements: Vec<Statement> },
     /// Best effort, at least once while both live. With `call != 0` a [`Input::Reply`] follows, an error at worst.

@@ -1,7 +1,11 @@
 //! Settings that objects and handlers see. Hosts read them from their own source (environment, variables, bindings)
 //! and hand them over as JSON once, before the first event.
 
+mod variables;
+
 use serde::{Deserialize, Serialize};
+
+pub use variables::{Variables, secret, signing_key};
 
 /// How Engine.IO sockets are kept alive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +20,14 @@ pub struct Heartbeat {
 impl Default for Heartbeat {
     fn default() -> Self {
         Self { ping_interval_ms: 20_000, ping_timeout_ms: 15_000, grain_ms: 1_000 }
+    }
+}
+
+impl Heartbeat {
+    /// For hosts whose objects sleep between events: one sweep each 20 s pings every socket (guarantees 5).
+    #[must_use]
+    pub fn hibernating() -> Self {
+        Self { ping_interval_ms: 25_000, ping_timeout_ms: 20_000, grain_ms: 20_000 }
     }
 }
 

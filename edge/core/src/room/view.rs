@@ -133,7 +133,9 @@ impl Ready {
             last_message: last.and_then(|row| serde_json::to_string(&self.render(room, row)).ok()),
             active_at: last.map_or(self.meta.created_at, |row| row.created_at),
         };
-        fx.project(format!("head:{room}"), self.head, head.upsert());
+        // Who creates a conversation waits until it is listed; later heads may follow a little later.
+        let fresh = self.head == 0;
+        fx.project(format!("head:{room}"), self.head, head.upsert(), fresh);
     }
 
     /// Writes a member's row of the people database, once it is known how much the member has read.
@@ -162,6 +164,7 @@ impl Ready {
             read_seq: seat.read_seq,
             read_count,
         };
-        fx.project(format!("member:{room}:{user}"), row.version, row.upsert());
+        let fresh = row.version == seat.changes;
+        fx.project(format!("member:{room}:{user}"), row.version, row.upsert(), fresh);
     }
 }

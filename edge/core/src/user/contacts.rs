@@ -178,7 +178,7 @@ impl User {
         self.fx.persist(std::iter::once(row).chain(outbox).collect());
         let word = status_word(contact.status);
         let shown = projection::contact(self.id, other, contact.version, word, contact.created_at);
-        self.fx.project(format!("contact:{}:{other}", self.id), contact.version, shown);
+        self.fx.project(format!("contact:{}:{other}", self.id), contact.version, shown, true);
         if let State::Ready(ready) = &mut self.state {
             ready.contacts.insert(other, contact);
         }

@@ -134,7 +134,7 @@ mod tests {
 
     fn project(n: u64) -> Output {
         let statement = wit::Statement { sql: format!("q{n}"), params: vec![] };
-        Output::Project(wit::Project { n, key: String::new(), version: 1, statement })
+        Output::Project(wit::Project { n, key: String::new(), version: 1, statement, hold: true })
     }
 
     fn alarm(at: u64) -> Output {

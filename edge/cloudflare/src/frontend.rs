@@ -1,0 +1,180 @@
+//! The fetch handler: Engine.IO to a gateway, everything else to the handlers of `edge-core` over `Platform`.
+
+use edge_core::http;
+use edge_core::limits;
+use edge_core::object::{CallError, CallKey, Kind, ObjectId, RequestHead, Response};
+use edge_core::objects::{self, Message};
+use edge_core::platform::{Platform, StoreError};
+use edge_core::settings::Settings;
+use edge_core::sql::{Rows, Statement};
+use futures_util::StreamExt;
+use serde_json::json;
+use wire::Timestamp;
+use worker::{Context, Date, Env, Headers, Method, Request, RequestInit, Result, event};
+
+use crate::config::{self, binding};
+use crate::hrana::People;
+use crate::objects::Envelope;
+
+/// Marks a call between objects, which is no request from outside.
+pub(crate) const OBJECT_CALL: &str = "x-chatcall-object";
+
+#[event(fetch)]
+async fn fetch(req: Request, env: Env, _context: Context) -> Result<worker::Response> {
+    if req.path() == "/socket.io/" || req.path() == "/socket.io" {
+        return to_gateway(req, &env).await;
+    }
+    let settings = config::settings(&env)?;
+    let platform = Workers { env, settings };
+    let response = http::handle(&platform, request(req).await?).await;
+    self::response(response)
+}
+
+/// Polling requests and upgrades go to the gateway that the `sid` names, new ones to any.
+async fn to_gateway(req: Request, env: &Env) -> Result<worker::Response> {
+    let settings = config::settings(env)?;
+    if req.headers().has(OBJECT_CALL)? {
+        // Only objects and handlers speak to objects; nobody outside may look like one.
+        return worker::Response::error("", edge_core::error::Failure::new(wire::ErrorCode::NotFound).status());
+    }
+    let url = req.url()?;
+    let sid = url.query_pairs().find(|(name, _)| name == "sid").map(|(_, value)| value.into_owned());
+    let known = sid.as_deref().and_then(objects::gateway_of_sid);
+    let random = random()?;
+    let any = u32::from_le_bytes([random[0], random[1], random[2], random[3]]) % settings.gateways.max(1);
+    let gateways = 0..settings.gateways;
+    let known = known.filter(|id| gateways.clone().any(|n| objects::gateway(n) == *id));
+    let id = known.unwrap_or_else(|| objects::gateway(if sid.is_some() { 0 } else { any }));
+    let upgrade = req.headers().get("upgrade")?.is_some();
+    let (origin, host) = (req.headers().get("origin")?, req.headers().get("host")?);
+    if upgrade && !http::cors::origin_allowed(origin.as_deref(), host.as_deref(), &settings) {
+        return worker::Response::error("", edge_core::error::Failure::new(wire::ErrorCode::PermissionDenied).status());
+    }
+    env.durable_object(binding(Kind::Gateway))?.get_by_name(&id.name)?.fetch_with_request(req).await
+}
+
+/// Fresh bytes.
+pub(crate) fn random() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| worker::Error::RustError(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// What an Engine.IO session needs to know of a request.
+pub(crate) fn request_head(req: &Request) -> Result<RequestHead> {
+    let url = req.url()?;
+    Ok(RequestHead {
+        method: req.method().to_string(),
+        path: url.path().to_owned(),
+        query: url.query().unwrap_or_default().to_owned(),
+        origin: req.headers().get("origin")?,
+        content_type: req.headers().get("content-type")?,
+        address: address(req.headers()),
+    })
+}
+
+fn address(headers: &Headers) -> String {
+    headers.get("cf-connecting-ip").ok().flatten().unwrap_or_default()
+}
+
+async fn request(mut req: Request) -> Result<http::Request> {
+    let url = req.url()?;
+    let body = match req.method() {
+        Method::Get | Method::Head | Method::Options => Vec::new(),
+        _ => limited_body(&mut req, limits::HTTP_BODY_BYTES).await?,
+    };
+    Ok(http::Request {
+        method: req.method().to_string(),
+        path: url.path().to_owned(),
+        query: url.query().unwrap_or_default().to_owned(),
+        headers: req.headers().entries().collect(),
+        body,
+        address: address(req.headers()),
+    })
+}
+
+/// The body, cut after one byte more than `limit`.
+pub(crate) async fn limited_body(req: &mut Request, limit: usize) -> Result<Vec<u8>> {
+    let Ok(mut stream) = req.stream() else { return Ok(Vec::new()) };
+    let mut body = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        body.extend_from_slice(&chunk?);
+        if body.len() > limit {
+            body.truncate(limit + 1);
+            break;
+        }
+    }
+    Ok(body)
+}
+
+/// An answer of the core as one of the runtime.
+pub(crate) fn response(response: Response) -> Result<worker::Response> {
+    let headers = Headers::new();
+    for (name, value) in &response.headers {
+        headers.append(name, value)?;
+    }
+    let answer = if response.body.is_empty() { worker::Response::empty()? } else { worker::Response::from_bytes(response.body)? };
+    Ok(answer.with_status(response.status).with_headers(headers))
+}
+
+/// The answer to a call between objects.
+pub(crate) fn replied(msg: &Message) -> Result<worker::Response> {
+    worker::Response::from_bytes(msg.to_bytes())
+}
+
+/// A call that got no answer.
+pub(crate) fn not_replied(error: CallError) -> Result<worker::Response> {
+    let status = edge_core::error::Failure::new(wire::ErrorCode::NodeUnavailable).status();
+    Ok(worker::Response::from_json(&json!({"error": error}))?.with_status(status))
+}
+
+/// Calls an object.
+pub(crate) async fn call(env: &Env, to: &ObjectId, envelope: &Envelope) -> std::result::Result<Message, CallError> {
+    try_call(env, to, envelope).await.unwrap_or(Err(CallError::Lost))
+}
+
+async fn try_call(env: &Env, to: &ObjectId, envelope: &Envelope) -> Result<std::result::Result<Message, CallError>> {
+    let headers = Headers::new();
+    headers.set(OBJECT_CALL, "1")?;
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_headers(headers).with_body(Some(serde_json::to_string(envelope)?.into()));
+    let url = format!("https://objects.internal/{}/{}", to.kind.as_str(), to.name);
+    let req = Request::new_with_init(&url, &init)?;
+    let mut answer = env.durable_object(binding(to.kind))?.get_by_name(&to.name)?.fetch_with_request(req).await?;
+    if answer.status_code() != 200 {
+        return Ok(Err(CallError::Failed));
+    }
+    Ok(Ok(Message::from_bytes(&answer.bytes().await?)))
+}
+
+struct Workers {
+    env: Env,
+    settings: Settings,
+}
+
+impl Platform for Workers {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    async fn read(&self, statement: Statement) -> std::result::Result<Rows, StoreError> {
+        Ok(People::new(&self.env)?.read(&[statement]).await?.pop().unwrap_or_default())
+    }
+
+    async fn people_batch(&self, statements: Vec<Statement>) -> std::result::Result<Vec<Rows>, StoreError> {
+        People::new(&self.env)?.batch(&statements).await
+    }
+
+    async fn object(&self, kind: Kind, name: &str, msg: Message) -> std::result::Result<Message, CallError> {
+        let from = ObjectId::new(Kind::Http, format!("{:x}", u64::from_le_bytes(self.random()[..8].try_into().unwrap_or_default())));
+        call(&self.env, &ObjectId::new(kind, name), &Envelope { from, call: CallKey(1), msg }).await
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(Date::now().as_millis())
+    }
+
+    fn random(&self) -> [u8; 32] {
+        random().unwrap_or_default()
+    }
+}

@@ -1,0 +1,119 @@
+//! An object's own SQLite: migrations at the start of a life, statements of a Persist as one transaction.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use edge_core::object::{Kind, PersistError};
+use edge_core::sql::{Rows, Statement, Value};
+use worker::js_sys::{Function, Reflect};
+use worker::wasm_bindgen::closure::Closure;
+use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::{Error, Result, SqlStorage, SqlStorageValue, Storage};
+
+/// Migrations of a kind of object, in order.
+fn migrations(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Room => &[include_str!("../../../schema/migrations/room/0001_room.sql")],
+        Kind::Gateway => &[include_str!("../../../schema/migrations/gateway/0001_gateway.sql")],
+        Kind::User => &[include_str!("../../../schema/migrations/user/0001_user.sql")],
+        _ => &[],
+    }
+}
+
+/// Brings the schema up to date. `false`: it is of a newer version than this code.
+pub(crate) fn migrate(storage: &Storage, kind: Kind) -> Result<bool> {
+    let scripts = migrations(kind);
+    if scripts.is_empty() {
+        return Ok(true);
+    }
+    let sql = storage.sql();
+    sql.exec("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)", None)?;
+    let rows = query(&sql, &Statement::new("SELECT max(version) FROM schema_version", Vec::new()))?;
+    let done = rows.first().and_then(|row| row.first()?.as_u64()).unwrap_or(0) as usize;
+    for (at, script) in scripts.iter().enumerate().skip(done) {
+        sql.exec(script, None)?;
+        sql.exec("INSERT INTO schema_version (version) VALUES (?)", vec![SqlStorageValue::Integer(at as i64 + 1)])?;
+    }
+    Ok(done <= scripts.len())
+}
+
+/// The epoch of a gateway's life: the stored one when it only slept, else a higher one, stored before it is used.
+pub(crate) fn gateway_epoch(storage: &Storage, only_slept: bool, fresh: u64) -> Result<u64> {
+    let sql = storage.sql();
+    let stored = query(&sql, &Statement::new("SELECT epoch FROM gateway_epoch", Vec::new()))?;
+    let stored = stored.first().and_then(|row| row.first()?.as_u64());
+    if let Some(epoch) = stored.filter(|_| only_slept) {
+        return Ok(epoch);
+    }
+    let epoch = stored.map_or(fresh, |epoch| fresh.max(epoch + 1));
+    query(&sql, &Statement::new("INSERT INTO gateway_epoch (id, epoch) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET epoch=?1", vec![epoch.into()]))?;
+    Ok(epoch)
+}
+
+/// Runs the statements in one transaction: all of them or none.
+pub(crate) fn persist(storage: &Storage, statements: Vec<Statement>) -> std::result::Result<(), PersistError> {
+    let failed: Rc<RefCell<Option<PersistError>>> = Rc::default();
+    let (sql, seen) = (storage.sql(), failed.clone());
+    let closure = Closure::once(move || -> std::result::Result<JsValue, JsValue> {
+        for statement in &statements {
+            if let Err(error) = query(&sql, statement) {
+                *seen.borrow_mut() = Some(persist_error(&error));
+                return Err(JsValue::from_str("rollback"));
+            }
+        }
+        Ok(JsValue::NULL)
+    });
+    let transaction = Reflect::get(storage.as_raw(), &JsValue::from_str("transactionSync"))
+        .and_then(JsCast::dyn_into::<Function>)
+        .and_then(|run| run.call1(storage.as_raw(), closure.as_ref()));
+    match (transaction, failed.borrow_mut().take()) {
+        (Ok(_), None) => Ok(()),
+        (_, Some(error)) => Err(error),
+        (Err(_), None) => Err(PersistError::Io),
+    }
+}
+
+/// Reads; each statement's rows.
+pub(crate) fn load(storage: &Storage, statements: &[Statement]) -> std::result::Result<Vec<Rows>, PersistError> {
+    let sql = storage.sql();
+    statements.iter().map(|statement| query(&sql, statement).map_err(|error| persist_error(&error))).collect()
+}
+
+fn persist_error(error: &Error) -> PersistError {
+    let text = error.to_string();
+    if text.contains("constraint") {
+        PersistError::Conflict
+    } else if text.contains("SQLITE_FULL") || text.contains("disk is full") {
+        PersistError::Full
+    } else {
+        PersistError::Io
+    }
+}
+
+fn query(sql: &SqlStorage, statement: &Statement) -> Result<Rows> {
+    let params: Vec<SqlStorageValue> = statement.params.iter().map(to_js).collect();
+    let cursor = sql.exec(&statement.sql, params)?;
+    cursor.raw().map(|row| Ok(row?.into_iter().map(from_js).collect())).collect()
+}
+
+fn to_js(value: &Value) -> SqlStorageValue {
+    match value {
+        Value::Null => SqlStorageValue::Null,
+        // Numbers of JavaScript are exact up to 2^53; nothing we count comes near.
+        Value::Integer(n) => SqlStorageValue::Integer((*n).clamp(-(1 << 53), 1 << 53)),
+        Value::Real(x) => SqlStorageValue::Float(*x),
+        Value::Text(text) => SqlStorageValue::String(text.clone()),
+        Value::Blob(bytes) => SqlStorageValue::Blob(bytes.clone()),
+    }
+}
+
+fn from_js(value: SqlStorageValue) -> Value {
+    match value {
+        SqlStorageValue::Null => Value::Null,
+        SqlStorageValue::Boolean(yes) => Value::Integer(i64::from(yes)),
+        SqlStorageValue::Integer(n) => Value::Integer(n),
+        SqlStorageValue::Float(x) => Value::Real(x),
+        SqlStorageValue::String(text) => Value::Text(text),
+        SqlStorageValue::Blob(bytes) => Value::Blob(bytes),
+    }
+}
