@@ -18,8 +18,8 @@ use futures_channel::oneshot;
 use serde::{Deserialize, Serialize};
 use wire::Timestamp;
 use worker::{
-    Date, Delay, DurableObject, Env, Method, Request, RequestInit, Result, State, WebSocket, WebSocketIncomingMessage,
-    WebSocketPair, durable_object,
+    Date, Delay, DurableObject, Env, Method, Request, Result, State, WebSocket, WebSocketIncomingMessage,
+    WebSocketPair, durable_object, wasm_bindgen,
 };
 
 use crate::hrana::People;
@@ -409,17 +409,29 @@ impl Host {
     }
 }
 
-macro_rules! class {
-    ($(#[$doc:meta])* $name:ident, $kind:expr) => {
-        $(#[$doc])*
-        #[durable_object]
-        pub struct $name {
-            host: Rc<Host>,
-        }
+/// Holds sockets: `gw-<n>`.
+#[durable_object]
+pub struct Gateway {
+    host: Rc<Host>,
+}
 
+/// Single writer of a conversation.
+#[durable_object]
+pub struct Room {
+    host: Rc<Host>,
+}
+
+/// Registrar of a user's sockets.
+#[durable_object]
+pub struct User {
+    host: Rc<Host>,
+}
+
+macro_rules! durable_object {
+    ($name:ident) => {
         impl DurableObject for $name {
             fn new(state: State, env: Env) -> Self {
-                Self { host: Host::new(state, env, $kind) }
+                Self { host: Host::new(state, env, Kind::$name) }
             }
 
             async fn fetch(&self, req: Request) -> Result<worker::Response> {
@@ -445,18 +457,6 @@ macro_rules! class {
     };
 }
 
-class!(
-    /// Holds sockets: `gw-<n>`.
-    Gateway,
-    Kind::Gateway
-);
-class!(
-    /// Single writer of a conversation.
-    Room,
-    Kind::Room
-);
-class!(
-    /// Registrar of a user's sockets.
-    User,
-    Kind::User
-);
+durable_object!(Gateway);
+durable_object!(Room);
+durable_object!(User);
