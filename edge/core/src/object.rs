@@ -188,7 +188,7 @@ pub enum Input {
     Started {
         /// Sockets that survived, with the attachment last given for each.
         sockets: Vec<(SocketId, Vec<u8>)>,
-        /// Rises with every life of this object.
+        /// Rises with every life of this object; stays the same where the object has only slept and kept its sockets.
         epoch: u64,
         /// Fresh entropy of this life.
         seed: [u8; 32],
@@ -196,6 +196,9 @@ pub enum Input {
     /// A WebSocket was accepted for this gateway.
     SocketOpened { socket: SocketId, head: RequestHead },
     Frame { socket: SocketId, frame: Frame },
+    /// The host answered the heartbeat of a socket by itself, last at `at`; given before an [`Input::Alarm`] by hosts
+    /// that let objects sleep.
+    Heard { socket: SocketId, at: Timestamp },
     /// Answer to [`Output::Drain`]: the socket's queue is below 64 KiB.
     Drained { socket: SocketId },
     /// The socket is gone. `clean` when a close frame arrived or we closed it.
