@@ -137,6 +137,8 @@ pub struct RequestHead {
     pub content_type: Option<String>,
     /// Client address after the configured number of trusted proxies.
     pub address: String,
+    /// Whether a WebSocket can come the same way: else a session opened by this request announces no upgrade.
+    pub upgrades: bool,
 }
 
 /// An answer to a polling request.
