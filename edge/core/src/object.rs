@@ -126,7 +126,7 @@ impl Frame {
 }
 
 /// The head of a request to `/socket.io/` (or `/engine.io/` of the protocol test application).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RequestHead {
     pub method: String,
     pub path: String,

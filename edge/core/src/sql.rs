@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod people;
 pub mod people_gateway;
+pub mod people_schema;
 pub mod projection;
 pub mod room;
 pub mod user;
