@@ -126,7 +126,7 @@ impl Frame {
 }
 
 /// The head of a request to `/socket.io/` (or `/engine.io/` of the protocol test application).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RequestHead {
     pub method: String,
     pub path: String,
@@ -137,6 +137,8 @@ pub struct RequestHead {
     pub content_type: Option<String>,
     /// Client address after the configured number of trusted proxies.
     pub address: String,
+    /// Whether a WebSocket can come the same way: else a session opened by this request announces no upgrade.
+    pub upgrades: bool,
 }
 
 /// An answer to a polling request.

@@ -1,11 +1,13 @@
 //! Settings that objects and handlers see. Hosts read them from their own source (environment, variables, bindings)
 //! and hand them over as JSON once, before the first event.
 
+mod placement;
 mod variables;
 
 use serde::{Deserialize, Serialize};
 
-pub use variables::{Variables, secret, signing_key};
+pub use placement::{People, Placement, RoomHost};
+pub use variables::{NAMES, Variables, secret, signing_key, weak_secrets};
 
 /// How Engine.IO sockets are kept alive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +97,8 @@ pub struct Settings {
     pub ex_member_history: bool,
     /// Where sockets are, when not here.
     pub socket_url: Option<String>,
+    /// Why this host reaches no objects: it serves accounts only and says so to whoever asks for more.
+    pub without_objects: Option<String>,
     /// The protocol test application answers on this instance; development only.
     pub protocol_test: bool,
     /// `server:draining` names this time.
@@ -133,6 +137,7 @@ impl Default for Settings {
             conversation_contacts_only: false,
             ex_member_history: false,
             socket_url: None,
+            without_objects: None,
             protocol_test: false,
             reconnect_after_ms: 3_000,
         }
