@@ -1,7 +1,7 @@
 //! Settings from variables and secrets of the Worker (contract section 9).
 
 use edge_core::object::Kind;
-use edge_core::settings::{self, Heartbeat, Settings, Variables};
+use edge_core::settings::{self, Settings, Variables};
 use worker::{Env, Error, Result};
 
 /// A variable or secret, when it is set and not empty.
@@ -26,10 +26,14 @@ fn read(vars: &impl Variables) -> std::result::Result<Settings, String> {
         return Err("JWT_PRIVATE_KEY (or JWT_SECRET) and JWT_REFRESH_SECRET must be set as secrets".into());
     }
     settings.gateways = vars.number("GATEWAYS", 1, 1_024)?.unwrap_or(GATEWAYS) as u32;
-    settings.heartbeat = Heartbeat::hibernating();
-    // Objects forget everything while they sleep, so each event is kept with its socket.
-    settings.attach_after_ms = 0;
+    settings.hibernate();
     Ok(settings)
+}
+
+/// Whether objects write what they cost to the log.
+pub(crate) fn is_metered(env: &Env) -> bool {
+    let is = |name: &str, value: &str| variable(env, name).as_deref() == Some(value);
+    is("METER", "on") && is("CHATCALL_ENV", "development")
 }
 
 /// Name of the binding of a kind of object.

@@ -1,5 +1,8 @@
 //! The fetch handler: Engine.IO to a gateway, everything else to the handlers of `edge-core` over `Platform`.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use edge_core::http;
 use edge_core::limits;
 use edge_core::object::{CallError, CallKey, Kind, ObjectId, RequestHead, Response};
@@ -8,13 +11,17 @@ use edge_core::platform::{Platform, StoreError};
 use edge_core::settings::Settings;
 use edge_core::sql::{Rows, Statement};
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use serde_json::json;
 use wire::Timestamp;
-use worker::{Context, Date, Env, Headers, Method, Request, RequestInit, Result, event};
+use worker::{Context, Date, Env, Headers, Method, Request, RequestInit, Result, Stub, event, Delay};
 
 use crate::config::{self, binding};
 use crate::hrana::People;
-use crate::objects::Envelope;
+use crate::objects::{Envelope, stub};
+
+/// As the own host's.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Marks a call between objects, which is no request from outside.
 pub(crate) const OBJECT_CALL: &str = "x-chatcall-object";
@@ -45,12 +52,17 @@ async fn to_gateway(req: Request, env: &Env) -> Result<worker::Response> {
     let gateways = 0..settings.gateways;
     let known = known.filter(|id| gateways.clone().any(|n| objects::gateway(n) == *id));
     let id = known.unwrap_or_else(|| objects::gateway(if sid.is_some() { 0 } else { any }));
-    let upgrade = req.headers().get("upgrade")?.is_some();
+    let upgrade = is_upgrade(&req)?;
     let (origin, host) = (req.headers().get("origin")?, req.headers().get("host")?);
     if upgrade && !http::cors::origin_allowed(origin.as_deref(), host.as_deref(), &settings) {
         return worker::Response::error("", edge_core::error::Failure::new(wire::ErrorCode::PermissionDenied).status());
     }
     env.durable_object(binding(Kind::Gateway))?.get_by_name(&id.name)?.fetch_with_request(req).await
+}
+
+/// Whether the client wants a WebSocket.
+pub(crate) fn is_upgrade(req: &Request) -> Result<bool> {
+    Ok(req.headers().get("upgrade")?.is_some_and(|value| value.eq_ignore_ascii_case("websocket")))
 }
 
 /// Fresh bytes.
@@ -129,19 +141,23 @@ pub(crate) fn not_replied(error: CallError) -> Result<worker::Response> {
     Ok(worker::Response::from_json(&json!({"error": error}))?.with_status(status))
 }
 
-/// Calls an object.
-pub(crate) async fn call(env: &Env, to: &ObjectId, envelope: &Envelope) -> std::result::Result<Message, CallError> {
-    try_call(env, to, envelope).await.unwrap_or(Err(CallError::Lost))
+/// Calls an object. Without an answer in time the outcome is unknown.
+pub(crate) async fn call(stub: &Stub, to: &ObjectId, envelope: &Envelope) -> std::result::Result<Message, CallError> {
+    let (answer, late) = (pin!(try_call(stub, to, envelope)), pin!(Delay::from(CALL_TIMEOUT)));
+    match select(answer, late).await {
+        Either::Left((Ok(answer), _)) => answer,
+        _ => Err(CallError::Lost),
+    }
 }
 
-async fn try_call(env: &Env, to: &ObjectId, envelope: &Envelope) -> Result<std::result::Result<Message, CallError>> {
+async fn try_call(stub: &Stub, to: &ObjectId, envelope: &Envelope) -> Result<std::result::Result<Message, CallError>> {
     let headers = Headers::new();
     headers.set(OBJECT_CALL, "1")?;
     let mut init = RequestInit::new();
     init.with_method(Method::Post).with_headers(headers).with_body(Some(serde_json::to_string(envelope)?.into()));
     let url = format!("https://objects.internal/{}/{}", to.kind.as_str(), to.name);
     let req = Request::new_with_init(&url, &init)?;
-    let mut answer = env.durable_object(binding(to.kind))?.get_by_name(&to.name)?.fetch_with_request(req).await?;
+    let mut answer = stub.fetch_with_request(req).await?;
     if answer.status_code() != 200 {
         return Ok(Err(CallError::Failed));
     }
@@ -168,7 +184,9 @@ impl Platform for Workers {
 
     async fn object(&self, kind: Kind, name: &str, msg: Message) -> std::result::Result<Message, CallError> {
         let from = ObjectId::new(Kind::Http, format!("{:x}", u64::from_le_bytes(self.random()[..8].try_into().unwrap_or_default())));
-        call(&self.env, &ObjectId::new(kind, name), &Envelope { from, call: CallKey(1), msg }).await
+        let to = ObjectId::new(kind, name);
+        let stub = stub(&self.env, &to).map_err(|_| CallError::Lost)?;
+        call(&stub, &to, &Envelope { from, call: CallKey(1), msg }).await
     }
 
     fn now(&self) -> Timestamp {

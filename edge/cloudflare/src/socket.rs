@@ -2,8 +2,10 @@
 
 use edge_core::object::{Frame, SocketId};
 use serde_bytes::ByteBuf;
-use worker::js_sys::{Date, Function, Reflect};
+use wire::Timestamp;
+use worker::js_sys::{Date, Function, Reflect, Uint8Array};
 use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::worker_sys::web_sys;
 use worker::{Result, State, WebSocket, WebSocketRequestResponsePair};
 
 /// Numbers are below 2^53, the last number JavaScript counts to.
@@ -23,15 +25,12 @@ pub(crate) fn id(state: &State, ws: &WebSocket) -> Option<SocketId> {
     state.get_tags(ws).first()?.parse().ok().map(SocketId)
 }
 
-/// The socket of this number, while it is open.
-pub(crate) fn find(state: &State, socket: SocketId) -> Option<WebSocket> {
-    state.get_websockets_with_tag(&socket.0.to_string()).pop()
-}
-
 /// Sockets that survived, with their attachments.
-pub(crate) fn survivors(state: &State) -> Vec<(SocketId, Vec<u8>)> {
+pub(crate) fn survivors(state: &State) -> Vec<(SocketId, WebSocket, Vec<u8>)> {
     let attachment = |ws: &WebSocket| ws.deserialize_attachment::<ByteBuf>().ok().flatten().unwrap_or_default().into_vec();
-    state.get_websockets().iter().filter_map(|ws| Some((id(state, ws)?, attachment(ws)))).collect()
+    let open = |ws: &WebSocket| AsRef::<web_sys::WebSocket>::as_ref(ws).ready_state() == web_sys::WebSocket::OPEN;
+    let sockets = state.get_websockets().into_iter().filter(open);
+    sockets.filter_map(|ws| Some((id(state, &ws)?, ws.clone(), attachment(&ws)))).collect()
 }
 
 /// Keeps bytes with the socket.
@@ -39,12 +38,24 @@ pub(crate) fn attach(ws: &WebSocket, data: Vec<u8>) -> Result<()> {
     ws.serialize_attachment(ByteBuf::from(data))
 }
 
-/// One frame; a socket that is closing refuses it, which its close event tells anyway.
-pub(crate) fn send(ws: &WebSocket, frame: &Frame) {
-    let _ = match frame {
-        Frame::Text(text) => ws.send_with_str(text),
-        Frame::Binary(bytes) => ws.send_with_bytes(bytes),
-    };
+/// A frame as a value of JavaScript, made once for many sockets.
+pub(crate) struct Payload(JsValue);
+
+impl Payload {
+    pub(crate) fn new(frame: &Frame) -> Self {
+        Self(match frame {
+            Frame::Text(text) => JsValue::from_str(text),
+            Frame::Binary(bytes) => Uint8Array::from(bytes.as_slice()).into(),
+        })
+    }
+
+    /// A socket that is closing refuses it, which its close event tells anyway.
+    pub(crate) fn send(&self, ws: &WebSocket) {
+        let ws: &JsValue = AsRef::<web_sys::WebSocket>::as_ref(ws).as_ref();
+        if let Ok(send) = Reflect::get(ws, &JsValue::from_str("send")).and_then(JsCast::dyn_into::<Function>) {
+            let _ = send.call1(ws, &self.0);
+        }
+    }
 }
 
 /// Pongs of Engine.IO are answered by the runtime with a noop, so that they wake nobody.
@@ -55,10 +66,11 @@ pub(crate) fn answer_pongs(state: &State) {
     }
 }
 
-/// When the runtime last answered a pong of this socket, in milliseconds.
-pub(crate) fn last_pong(state: &State, ws: &WebSocket) -> Option<u64> {
+/// When the runtime last answered a pong of this socket.
+pub(crate) fn last_pong(state: &State, ws: &WebSocket) -> Option<Timestamp> {
     let object: &JsValue = state.as_raw().as_ref();
     let ask: Function = Reflect::get(object, &JsValue::from_str("getWebSocketAutoResponseTimestamp")).ok()?.dyn_into().ok()?;
-    let date: Date = ask.call1(object, ws.as_ref()).ok()?.dyn_into().ok()?;
-    Some(date.get_time() as u64)
+    let ws: &JsValue = AsRef::<web_sys::WebSocket>::as_ref(ws).as_ref();
+    let date: Date = ask.call1(object, ws).ok()?.dyn_into().ok()?;
+    Some(Timestamp(date.get_time() as u64))
 }

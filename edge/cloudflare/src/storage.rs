@@ -1,6 +1,6 @@
 //! An object's own SQLite: migrations at the start of a life, statements of a Persist as one transaction.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use edge_core::object::{Kind, PersistError};
@@ -15,26 +15,55 @@ fn migrations(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Room => &[include_str!("../../../schema/migrations/room/0001_room.sql")],
         Kind::Gateway => &[include_str!("../../../schema/migrations/gateway/0001_gateway.sql")],
-        Kind::User => &[include_str!("../../../schema/migrations/user/0001_user.sql")],
+        Kind::User => &[
+            include_str!("../../../schema/migrations/user/0001_user.sql"),
+            include_str!("../../../schema/migrations/user/0002_listeners.sql"),
+        ],
         _ => &[],
     }
 }
 
-/// Brings the schema up to date. `false`: it is of a newer version than this code.
-pub(crate) fn migrate(storage: &Storage, kind: Kind) -> Result<bool> {
+/// One row: how many migrations were applied, and the object's name once it is known.
+const OWN_TABLE: &str = "CREATE TABLE IF NOT EXISTS host_state (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL, name TEXT)";
+
+/// Brings the schema up to date.
+///
+/// # Errors
+/// Storage refuses, or it is of a newer version than this code.
+pub(crate) fn migrate(storage: &Storage, kind: Kind) -> Result<()> {
     let scripts = migrations(kind);
-    if scripts.is_empty() {
-        return Ok(true);
-    }
     let sql = storage.sql();
-    sql.exec("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)", None)?;
-    let rows = query(&sql, &Statement::new("SELECT max(version) FROM schema_version", Vec::new()))?;
-    let done = rows.first().and_then(|row| row.first()?.as_u64()).unwrap_or(0) as usize;
+    let version = Statement::new("SELECT version FROM host_state", Vec::new());
+    let done = match query(&sql, &version) {
+        Ok(rows) => rows.first().and_then(|row| row.first()?.as_u64()).unwrap_or(0) as usize,
+        Err(_) => {
+            sql.exec(OWN_TABLE, None)?;
+            0
+        }
+    };
+    if done > scripts.len() {
+        return Err(Error::RustError(format!("the storage of this {} was written by a newer version: deploy that version", kind.as_str())));
+    }
     for (at, script) in scripts.iter().enumerate().skip(done) {
         sql.exec(script, None)?;
-        sql.exec("INSERT INTO schema_version (version) VALUES (?)", vec![SqlStorageValue::Integer(at as i64 + 1)])?;
+        let done = Statement::new(
+            "INSERT INTO host_state (id, version) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET version=?1",
+            vec![(at as u64 + 1).into()],
+        );
+        query(&sql, &done)?;
     }
-    Ok(done <= scripts.len())
+    Ok(())
+}
+
+/// The object's name: `given` by whoever called it, and kept.
+pub(crate) fn name(storage: &Storage, given: Option<String>) -> Result<Option<String>> {
+    let sql = storage.sql();
+    let rows = query(&sql, &Statement::new("SELECT name FROM host_state", Vec::new()))?;
+    let stored = rows.first().and_then(|row| row.first()?.as_str().map(str::to_owned));
+    if let (None, Some(name)) = (&stored, &given) {
+        query(&sql, &Statement::new("UPDATE host_state SET name=?1", vec![name.as_str().into()]))?;
+    }
+    Ok(stored.or(given))
 }
 
 /// The epoch of a gateway's life: the stored one when it only slept, else a higher one, stored before it is used.
@@ -50,15 +79,19 @@ pub(crate) fn gateway_epoch(storage: &Storage, only_slept: bool, fresh: u64) -> 
     Ok(epoch)
 }
 
-/// Runs the statements in one transaction: all of them or none.
-pub(crate) fn persist(storage: &Storage, statements: Vec<Statement>) -> std::result::Result<(), PersistError> {
+/// Runs the statements in one transaction: all of them or none. Answers the rows written.
+pub(crate) fn persist(storage: &Storage, statements: Vec<Statement>) -> std::result::Result<u64, PersistError> {
+    let written: Rc<Cell<u64>> = Rc::default();
     let failed: Rc<RefCell<Option<PersistError>>> = Rc::default();
-    let (sql, seen) = (storage.sql(), failed.clone());
+    let (sql, seen, rows) = (storage.sql(), failed.clone(), written.clone());
     let closure = Closure::once(move || -> std::result::Result<JsValue, JsValue> {
         for statement in &statements {
-            if let Err(error) = query(&sql, statement) {
-                *seen.borrow_mut() = Some(persist_error(&error));
-                return Err(JsValue::from_str("rollback"));
+            match execute(&sql, statement) {
+                Ok((_, more)) => rows.set(rows.get() + more),
+                Err(error) => {
+                    *seen.borrow_mut() = Some(persist_error(&error));
+                    return Err(JsValue::from_str("rollback"));
+                }
             }
         }
         Ok(JsValue::NULL)
@@ -67,7 +100,7 @@ pub(crate) fn persist(storage: &Storage, statements: Vec<Statement>) -> std::res
         .and_then(JsCast::dyn_into::<Function>)
         .and_then(|run| run.call1(storage.as_raw(), closure.as_ref()));
     match (transaction, failed.borrow_mut().take()) {
-        (Ok(_), None) => Ok(()),
+        (Ok(_), None) => Ok(written.get()),
         (_, Some(error)) => Err(error),
         (Err(_), None) => Err(PersistError::Io),
     }
@@ -91,9 +124,15 @@ fn persist_error(error: &Error) -> PersistError {
 }
 
 fn query(sql: &SqlStorage, statement: &Statement) -> Result<Rows> {
+    execute(sql, statement).map(|(rows, _)| rows)
+}
+
+/// The rows, and how many were written.
+fn execute(sql: &SqlStorage, statement: &Statement) -> Result<(Rows, u64)> {
     let params: Vec<SqlStorageValue> = statement.params.iter().map(to_js).collect();
     let cursor = sql.exec(&statement.sql, params)?;
-    cursor.raw().map(|row| Ok(row?.into_iter().map(from_js).collect())).collect()
+    let rows: Result<Rows> = cursor.raw().map(|row| Ok(row?.into_iter().map(from_js).collect())).collect();
+    Ok((rows?, cursor.rows_written() as u64))
 }
 
 fn to_js(value: &Value) -> SqlStorageValue {

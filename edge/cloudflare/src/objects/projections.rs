@@ -1,0 +1,103 @@
+//! Rows of the people database, which is elsewhere: those that somebody waits for at once, the others at most once per
+//! [`limits::PROJECT_COALESCE_MS`], the newest per key. What a crash loses is found by the comparison at the next start.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use edge_core::limits;
+use edge_core::object::Input;
+use edge_core::sql::Statement;
+use wire::Timestamp;
+use worker::Delay;
+
+use super::{Host, now};
+use crate::hrana::People;
+
+/// How often a row that somebody waits for is tried.
+const TRIES: u32 = 3;
+/// Pause between tries, in milliseconds.
+const PAUSE_MS: u64 = 300;
+
+#[derive(Debug, Default)]
+pub(super) struct Projections {
+    waiting: BTreeMap<String, Statement>,
+    written_at: Timestamp,
+    /// A write is under way.
+    writing: bool,
+}
+
+impl Projections {
+    /// When what waits is to be written.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        let at = self.written_at.plus_ms(limits::PROJECT_COALESCE_MS);
+        (!self.waiting.is_empty() && !self.writing).then_some(at)
+    }
+}
+
+impl Host {
+    pub(super) fn project(self: &Rc<Self>, n: u64, key: String, statement: Statement, hold: bool, inputs: &mut VecDeque<Input>) {
+        {
+            let mut inner = self.inner.borrow_mut();
+            inner.projections.waiting.insert(key, statement);
+            inner.holding += u32::from(hold);
+        }
+        if !hold {
+            inputs.push_back(Input::Persisted { n });
+            return self.project_if_due();
+        }
+        let host = self.clone();
+        self.state.wait_until(async move {
+            for _ in 0..TRIES {
+                if host.write_projections().await {
+                    break;
+                }
+                Delay::from(Duration::from_millis(PAUSE_MS)).await;
+            }
+            // Still not written: it is true all the same, and the next start compares.
+            {
+                let mut inner = host.inner.borrow_mut();
+                inner.holding = inner.holding.saturating_sub(1);
+            }
+            host.give(Input::Persisted { n });
+        });
+    }
+
+    /// Writes what waits, when it may be written again.
+    pub(super) fn project_if_due(self: &Rc<Self>) {
+        if self.inner.borrow().projections.due().is_some_and(|at| at <= now()) {
+            let host = self.clone();
+            self.state.wait_until(async move {
+                host.write_projections().await;
+                host.set_alarm();
+            });
+        }
+    }
+
+    /// `false`: the database refused or was not reached; the rows wait for the next time.
+    async fn write_projections(self: &Rc<Self>) -> bool {
+        let waiting = {
+            let mut inner = self.inner.borrow_mut();
+            inner.projections.writing = true;
+            inner.projections.written_at = now();
+            std::mem::take(&mut inner.projections.waiting)
+        };
+        let written = waiting.is_empty() || self.write(waiting.values().cloned().collect()).await;
+        let mut inner = self.inner.borrow_mut();
+        inner.projections.writing = false;
+        if !written {
+            for (key, statement) in waiting {
+                inner.projections.waiting.entry(key).or_insert(statement);
+            }
+        }
+        written
+    }
+
+    async fn write(&self, statements: Vec<Statement>) -> bool {
+        self.meter.count("people", 1);
+        match People::new(&self.env) {
+            Ok(people) => people.batch(&statements).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+}
