@@ -70,6 +70,7 @@ pub(crate) fn request_head(req: &Request) -> Result<RequestHead> {
         origin: req.headers().get("origin")?,
         content_type: req.headers().get("content-type")?,
         address: address(req.headers()),
+        upgrades: true,
     })
 }
 

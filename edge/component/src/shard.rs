@@ -144,8 +144,8 @@ fn envelope(peer: &ObjectId, call: CallKey, msg: &Message) -> Envelope {
 }
 
 fn head_in(head: RequestHead) -> core::RequestHead {
-    let RequestHead { method, path, query, origin, content_type, address } = head;
-    core::RequestHead { method, path, query, origin, content_type, address }
+    let RequestHead { method, path, query, origin, content_type, address, upgrades } = head;
+    core::RequestHead { method, path, query, origin, content_type, address, upgrades }
 }
 
 fn frame_in(frame: Frame) -> core::Frame {

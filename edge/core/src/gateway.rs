@@ -19,6 +19,7 @@ mod resume;
 mod rooms;
 mod sessions;
 mod sweep;
+mod told;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -73,6 +74,10 @@ pub struct Gateway {
     /// When connections want to be looked at. A connection stands here at most once with a valid time.
     wheel: BTreeMap<Timestamp, Vec<ConnId>>,
     sweep_at: Option<Timestamp>,
+    /// Nothing was heard from outside in this life.
+    fresh: bool,
+    /// Where gateways sleep: what is stored of who has sockets here.
+    told: told::Told,
 }
 
 impl Gateway {
@@ -109,6 +114,8 @@ impl Gateway {
             calls: Calls::default(),
             wheel: BTreeMap::new(),
             sweep_at: None,
+            fresh: false,
+            told: told::Told::default(),
         }
     }
 
@@ -131,9 +138,9 @@ impl Gateway {
                 let sockets = self.sockets_of(user);
                 self.fx.reply(from, call, Message::Present { epoch: self.epoch, sockets });
             }
-            Message::Presence { user, epoch, version, online } => {
-                self.presence(user, epoch, version, online, now);
-                self.fx.reply(from, call, Message::Done);
+            Message::Presence { user, epoch, version, online, audience } => {
+                let answer = self.presence(user, (epoch, version), online, audience, now);
+                self.fx.reply(from, call, answer);
             }
             Message::Sees { user, sees } => {
                 self.sees_changed(user, sees, now);
@@ -152,6 +159,7 @@ impl Gateway {
         match self.calls.take(call) {
             None => {}
             Some(Called::SocketUp { conn }) => self.registered(conn, result, now),
+            Some(Called::Down { user }) => self.down_answered(user, &result, now),
             Some(Called::Watch { user }) => self.watch_answered(user, result, now),
             Some(Called::Room(request)) => self.room_answered(&request, result, now),
             Some(Called::Pull { conn, pull }) => self.pulled(conn, pull, result, now),
@@ -164,6 +172,7 @@ fn config_of(settings: &Settings) -> engineio::Config {
         ping_interval_ms: settings.heartbeat.ping_interval_ms,
         ping_timeout_ms: settings.heartbeat.ping_timeout_ms,
         grain_ms: settings.heartbeat.grain_ms,
+        sweep_ms: settings.heartbeat.sweep_ms,
         max_payload_bytes: limits::MAX_PAYLOAD_BYTES,
         upgrades: settings.upgrades.iter().any(|name| name == "websocket"),
     }
@@ -173,6 +182,15 @@ impl Object for Gateway {
     fn handle(&mut self, input: Input, now: Timestamp) {
         if let Input::Started { sockets, epoch, seed } = input {
             return self.started(sockets, epoch, seed, now);
+        }
+        if let Input::Heard { socket, at } = input {
+            return self.heard(socket, at);
+        }
+        if self.fresh && !matches!(input, Input::Loaded { .. } | Input::Persisted { .. }) {
+            self.fresh = false;
+            if matches!(input, Input::Alarm) {
+                self.woken_for_sweep(now);
+            }
         }
         self.due(now);
         match input {
@@ -188,6 +206,7 @@ impl Object for Gateway {
             Input::Loaded { load, result } => self.loaded(load, result, now),
             Input::Draining => self.drain(now),
             Input::Started { .. }
+            | Input::Heard { .. }
             | Input::Alarm
             | Input::Persisted { .. }
             | Input::PersistFailed { .. }

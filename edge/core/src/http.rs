@@ -25,6 +25,7 @@ use crate::limits::HTTP_BODY_BYTES;
 use crate::object::{CallError, ObjectId};
 use crate::objects::Message;
 use crate::platform::{Platform, StoreError};
+use crate::settings::Settings;
 use crate::sql::{Rows, Statement};
 use reply::Reply;
 use route::{Endpoint, Found};
@@ -78,6 +79,13 @@ pub async fn handle(platform: &impl Platform, request: Request) -> Response {
     headers::finish(reply, &request, platform.settings())
 }
 
+/// The answer of a host that cannot work as it is set up: 503 in the shape of the path, with a sentence for the operator.
+#[must_use]
+pub fn unavailable(request: &Request, sentence: &str, settings: &Settings, now: Timestamp) -> Response {
+    let failure = Failure::from(ErrorCode::NodeUnavailable).saying(sentence);
+    headers::finish(Reply::failure(&failure, Shape::of_path(&request.path), now), request, settings)
+}
+
 /// A request on its way through a handler.
 struct Call<'a, P> {
     platform: &'a P,
@@ -91,6 +99,11 @@ impl<P: Platform> Call<'_, P> {
     async fn answer(&self, endpoint: Endpoint) -> Result<Reply, Failure> {
         if self.request.body.len() > HTTP_BODY_BYTES {
             return Err(Failure { limit: Some(HTTP_BODY_BYTES as u64), ..ErrorCode::PayloadTooLarge.into() });
+        }
+        if endpoint.needs_objects()
+            && let Some(why) = &self.platform.settings().without_objects
+        {
+            return Err(Failure::from(ErrorCode::NodeUnavailable).saying(why));
         }
         match endpoint {
             Endpoint::Register => auth::register(self).await,

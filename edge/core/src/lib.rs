@@ -11,6 +11,7 @@ pub mod engineio;
 pub mod error;
 pub mod gateway;
 pub mod http;
+pub mod internal;
 pub mod limits;
 pub mod object;
 pub mod objects;

@@ -150,6 +150,8 @@ pub const CONVERSATIONS_MAX: u64 = 500;
 pub const REFRESH_REPEAT_MS: u64 = 10_000;
 /// A signed request between our own parts is refused when it is older than this.
 pub const INTERNAL_REQUEST_MS: u64 = 30_000;
+/// Body of a signed request between our own parts.
+pub const INTERNAL_BODY_BYTES: usize = 1024 * 1024;
 /// Longest access token that is looked at.
 pub const ACCESS_TOKEN_BYTES: usize = 4 * 1024;
 /// A rate of guarantees 3.3: `burst` at once, and as many again in `window_ms`.

@@ -126,7 +126,7 @@ impl Frame {
 }
 
 /// The head of a request to `/socket.io/` (or `/engine.io/` of the protocol test application).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RequestHead {
     pub method: String,
     pub path: String,
@@ -137,6 +137,8 @@ pub struct RequestHead {
     pub content_type: Option<String>,
     /// Client address after the configured number of trusted proxies.
     pub address: String,
+    /// Whether a WebSocket can come the same way: else a session opened by this request announces no upgrade.
+    pub upgrades: bool,
 }
 
 /// An answer to a polling request.
@@ -188,7 +190,7 @@ pub enum Input {
     Started {
         /// Sockets that survived, with the attachment last given for each.
         sockets: Vec<(SocketId, Vec<u8>)>,
-        /// Rises with every life of this object.
+        /// Rises with every life of this object; stays the same where the object has only slept and kept its sockets.
         epoch: u64,
         /// Fresh entropy of this life.
         seed: [u8; 32],
@@ -196,6 +198,9 @@ pub enum Input {
     /// A WebSocket was accepted for this gateway.
     SocketOpened { socket: SocketId, head: RequestHead },
     Frame { socket: SocketId, frame: Frame },
+    /// The host answered the heartbeat of a socket by itself, last at `at`; given before an [`Input::Alarm`] by hosts
+    /// that let objects sleep.
+    Heard { socket: SocketId, at: Timestamp },
     /// Answer to [`Output::Drain`]: the socket's queue is below 64 KiB.
     Drained { socket: SocketId },
     /// The socket is gone. `clean` when a close frame arrived or we closed it.

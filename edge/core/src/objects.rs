@@ -172,7 +172,16 @@ pub enum Message {
     Verify { user: UserId },
     Present { epoch: u64, sockets: u32 },
     /// `version` rises with each change of one life of the User; `epoch` is that life.
-    Presence { user: UserId, epoch: u64, version: u64, online: bool },
+    /// Where gateways sleep, `audience` is who may know: a gateway that remembers nothing tells those who are there, and
+    /// answers [`Message::Unwatch`] when there is none.
+    Presence {
+        user: UserId,
+        epoch: u64,
+        version: u64,
+        online: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        audience: Option<Vec<UserId>>,
+    },
     /// Whom the user may see has changed.
     Sees { user: UserId, sees: Vec<UserId> },
     /// Close these sessions' sockets (`None`: all of the user), `auth:revoked` first. Reply: [`Message::Done`].
@@ -185,7 +194,8 @@ pub enum Message {
     /// Membership changed: whom the user may see may have changed. Reply: [`Message::Done`].
     MembershipChanged { room: RoomId },
     // ---- User -> Room
-    /// `version` rises with each change of one life (`epoch`) of the User.
+    /// `version` rises with each change of one life (`epoch`) of the User. A Room that is not loaded answers
+    /// [`Message::Forget`], where it is asked.
     Moved { user: UserId, epoch: u64, version: u64, gateways: Vec<Location> },
     /// In a direct conversation: `by` blocked the other person, or no longer. Reply: [`Message::Done`].
     Blocked { by: UserId, on: bool },

@@ -31,6 +31,10 @@ pub trait Platform {
     fn people_batch(&self, statements: Vec<Statement>) -> impl Future<Output = Result<Vec<Rows>, StoreError>>;
     /// Calls an object and waits for its reply.
     fn object(&self, kind: Kind, name: &str, msg: Message) -> impl Future<Output = Result<Message, CallError>>;
+    /// What else this host needs to work and does not reach, as the reason that health gives.
+    fn missing(&self) -> impl Future<Output = Option<&'static str>> {
+        std::future::ready(None)
+    }
     /// Now.
     fn now(&self) -> Timestamp;
     /// Fresh bytes of cryptographic quality.

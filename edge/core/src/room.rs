@@ -180,7 +180,10 @@ impl Room {
                 self.pull(from, call, user, after, limit, generation, marks, now);
             }
             Message::History { user, cursor, limit } => self.history(from, call, user, cursor, limit, now),
-            Message::Moved { user, epoch, version, gateways } => self.moved(user, epoch, version, gateways),
+            Message::Moved { user, epoch, version, gateways } => {
+                self.moved(user, epoch, version, gateways);
+                self.fx.reply(&from, call, Message::Done);
+            }
             Message::Blocked { by, on } => self.blocked_by(&from, call, by, on),
             _ => self.fx.reply(&from, call, Message::Done),
         }
@@ -214,6 +217,10 @@ impl Room {
             self.handle(input, now);
         }
     }
+}
+
+fn is_moved(input: &Input) -> bool {
+    matches!(input, Input::Object { msg: Message::Moved { .. }, .. })
 }
 
 /// What a caller reads about a conversation that is not his (contract 2.3): 404 by REST, `PERMISSION_DENIED` on sockets.
@@ -282,6 +289,12 @@ impl Object for Room {
             _ => return,
         }
         match &mut self.state {
+            State::New | State::Absent if self.settings.hibernates && is_moved(&input) => {
+                // It fell asleep and forgot who listens: not worth loading for.
+                if let Input::Object { from, call, .. } = input {
+                    self.fx.reply(&from, call, Message::Forget { room: self.id });
+                }
+            }
             State::New => {
                 let load = self.begin_load();
                 self.state = State::Loading { load, waiting: VecDeque::from([input]) };
@@ -307,16 +320,18 @@ impl Object for Room {
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let idle_at = match &self.state {
-            State::Ready(_) => self.last_use.plus_ms(limits::IDLE_MS),
-            State::New | State::Absent => self.last_use.plus_ms(limits::ABSENT_IDLE_MS),
             State::Loading { .. } => return None,
+            // The host ends lives as it likes.
+            _ if self.settings.hibernates => None,
+            State::Ready(_) => Some(self.last_use.plus_ms(limits::IDLE_MS)),
+            State::New | State::Absent => Some(self.last_use.plus_ms(limits::ABSENT_IDLE_MS)),
         };
         // Everything that is due waits for the read, and its answer asks again.
         if matches!(&self.state, State::Ready(ready) if ready.blocked.is_some()) {
             return None;
         }
-        let State::Ready(ready) = &self.state else { return Some(idle_at) };
-        [Some(idle_at), ready.marks.flush_at(), ready.audience.due()].into_iter().flatten().min()
+        let State::Ready(ready) = &self.state else { return idle_at };
+        [idle_at, ready.marks.flush_at(), ready.audience.due()].into_iter().flatten().min()
     }
 
     fn is_idle(&self, now: Timestamp) -> bool {
@@ -345,7 +360,7 @@ impl Room {
         }
         let State::Ready(ready) = &mut self.state else { return };
         ready.audience_alarm(&mut self.fx, self.id, now);
-        if now.since(self.last_use) >= limits::IDLE_MS {
+        if !self.settings.hibernates && now.since(self.last_use) >= limits::IDLE_MS {
             if ready.nothing_under_way() && self.fx.settled() {
                 ready.goodbye(&mut self.fx, self.id);
             } else {

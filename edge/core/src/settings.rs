@@ -1,11 +1,13 @@
 //! Settings that objects and handlers see. Hosts read them from their own source (environment, variables, bindings)
 //! and hand them over as JSON once, before the first event.
 
+mod placement;
 mod variables;
 
 use serde::{Deserialize, Serialize};
 
-pub use variables::{Variables, secret, signing_key};
+pub use placement::{People, Placement, RoomHost};
+pub use variables::{NAMES, Variables, secret, signing_key, weak_secrets};
 
 /// How Engine.IO sockets are kept alive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,13 +15,16 @@ pub use variables::{Variables, secret, signing_key};
 pub struct Heartbeat {
     pub ping_interval_ms: u64,
     pub ping_timeout_ms: u64,
-    /// Pings due within one grain go out in one sweep.
+    /// Deadlines within one grain share one alarm.
     pub grain_ms: u64,
+    /// 0: each websocket has a ping time of its own, and a pong is waited for. Else all of them are pinged together at
+    /// multiples of this time, and those that were not heard of for interval and timeout are closed then.
+    pub sweep_ms: u64,
 }
 
 impl Default for Heartbeat {
     fn default() -> Self {
-        Self { ping_interval_ms: 20_000, ping_timeout_ms: 15_000, grain_ms: 1_000 }
+        Self { ping_interval_ms: 20_000, ping_timeout_ms: 15_000, grain_ms: 1_000, sweep_ms: 0 }
     }
 }
 
@@ -27,7 +32,7 @@ impl Heartbeat {
     /// For hosts whose objects sleep between events: one sweep each 20 s pings every socket (guarantees 5).
     #[must_use]
     pub fn hibernating() -> Self {
-        Self { ping_interval_ms: 25_000, ping_timeout_ms: 20_000, grain_ms: 20_000 }
+        Self { ping_interval_ms: 25_000, ping_timeout_ms: 20_000, grain_ms: 1_000, sweep_ms: 20_000 }
     }
 }
 
@@ -62,6 +67,9 @@ pub struct Settings {
     pub heartbeat: Heartbeat,
     /// Transports a polling session may be upgraded to: `["websocket"]`, or empty on hosts without sockets.
     pub upgrades: Vec<String>,
+    /// Objects are dropped from memory between any two events, without a word; sockets, attachments and storage stay,
+    /// and each later event begins a life. What others asked an object to remember is then stored, and nobody renews.
+    pub hibernates: bool,
     /// A dirty socket is attached again after this quiet time; 0 writes the attachment with each event.
     pub attach_after_ms: u64,
     /// Number of gateways; names are `gw-0 ..`.
@@ -89,10 +97,22 @@ pub struct Settings {
     pub ex_member_history: bool,
     /// Where sockets are, when not here.
     pub socket_url: Option<String>,
+    /// Why this host reaches no objects: it serves accounts only and says so to whoever asks for more.
+    pub without_objects: Option<String>,
     /// The protocol test application answers on this instance; development only.
     pub protocol_test: bool,
     /// `server:draining` names this time.
     pub reconnect_after_ms: u64,
+}
+
+impl Settings {
+    /// For a host whose objects sleep between events (guarantees 5).
+    pub fn hibernate(&mut self) {
+        self.hibernates = true;
+        self.heartbeat = Heartbeat::hibernating();
+        // A sleeping object forgets what it meant to write: each event is kept with its socket at once.
+        self.attach_after_ms = 0;
+    }
 }
 
 impl Default for Settings {
@@ -102,6 +122,7 @@ impl Default for Settings {
             rate_limits: true,
             heartbeat: Heartbeat::default(),
             upgrades: vec!["websocket".to_owned()],
+            hibernates: false,
             attach_after_ms: 1_000,
             gateways: 1,
             allowed_origins: Vec::new(),
@@ -116,6 +137,7 @@ impl Default for Settings {
             conversation_contacts_only: false,
             ex_member_history: false,
             socket_url: None,
+            without_objects: None,
             protocol_test: false,
             reconnect_after_ms: 3_000,
         }

@@ -5,8 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod gateway;
 pub mod people;
 pub mod people_gateway;
+pub mod people_schema;
 pub mod projection;
 pub mod room;
 pub mod user;

@@ -4,6 +4,7 @@
 //! and are told of changes.
 
 mod contacts;
+mod listeners;
 mod load;
 mod outbox;
 mod presence;
@@ -19,13 +20,15 @@ use crate::effects::Effects;
 use crate::error::Failure;
 use crate::limits;
 use crate::object::{CallError, CallKey, Input, Object, ObjectId, Output};
-use crate::objects::Message;
+use crate::objects::{self, Message};
 use crate::settings::Settings;
 
 /// The User object.
 #[derive(Debug)]
 pub struct User {
     id: UserId,
+    /// `Settings::hibernates`
+    sleeps: bool,
     fx: Effects,
     epoch: u64,
     state: State,
@@ -71,13 +74,15 @@ enum Called {
     Verify { gateway: String, epoch: u64 },
     Outbox { id: u64 },
     Close { gateway: String, epoch: u64, msg: Message, tries: u32 },
+    /// Where objects sleep: who does not listen any more says so.
+    Told { listener: ObjectId, msg: Message, tries: u32 },
 }
 
 impl User {
     /// Before its `Started`.
     #[must_use]
-    pub fn new(id: UserId, _settings: Rc<Settings>) -> Self {
-        Self { id, fx: Effects::default(), epoch: 0, state: State::New, last_use: Timestamp(0) }
+    pub fn new(id: UserId, settings: Rc<Settings>) -> Self {
+        Self { id, sleeps: settings.hibernates, fx: Effects::default(), epoch: 0, state: State::New, last_use: Timestamp(0) }
     }
 
     fn asked(&mut self, from: ObjectId, call: CallKey, msg: Message, now: Timestamp) {
@@ -90,7 +95,7 @@ impl User {
             Message::Watch { at } => self.watch(from, call, at),
             Message::Unwatch { at } => self.unwatch(&from, call, &at),
             Message::Locate { room } => self.locate(&from, call, room),
-            Message::Forget { room } => self.forget(room),
+            Message::Forget { room } => self.forget(&objects::room(room)),
             Message::MembershipChanged { .. } => {
                 self.refresh_sees();
                 self.fx.reply(&from, call, Message::Done);
@@ -110,6 +115,7 @@ impl User {
         match ready.calls.remove(&call) {
             Some(Called::Verify { gateway, epoch }) => self.verified(&gateway, epoch, result, now),
             Some(Called::Outbox { id }) => self.outbox_replied(id, &result, now),
+            Some(Called::Told { listener, msg, tries }) => self.told(listener, msg, tries, result),
             Some(Called::Close { gateway, epoch, msg, tries }) if result.is_err() => {
                 self.close_again(&gateway, epoch, msg, tries);
             }
@@ -161,12 +167,12 @@ impl Object for User {
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
-        let idle_at = self.last_use.plus_ms(limits::IDLE_MS);
+        let idle_at = (!self.sleeps).then(|| self.last_use.plus_ms(limits::IDLE_MS));
         match &self.state {
-            State::New => Some(idle_at),
+            State::New => idle_at,
             State::Loading { .. } => None,
             State::Ready(ready) => {
-                let idle_at = ready.nobody_cares().then_some(idle_at);
+                let idle_at = idle_at.filter(|_| ready.nobody_cares());
                 [idle_at, ready.presence.due(), ready.sockets.due(), ready.outbox.due()].into_iter().flatten().min()
             }
         }

@@ -252,6 +252,7 @@ fn head(request: &Request<Incoming>, address: &str) -> RequestHead {
         origin: header(ORIGIN),
         content_type: header(CONTENT_TYPE),
         address: address.to_owned(),
+        upgrades: true,
     }
 }
 

@@ -216,7 +216,7 @@ impl World {
         let path = if self.random.once_in(4) { "/engine.io/" } else { "/socket.io/" };
         let address = format!("198.51.100.{}", self.random.below(40));
         let content_type = self.random.once_in(50).then(|| "application/octet-stream".to_owned());
-        RequestHead { method: method.into(), path: path.into(), query, origin: None, content_type, address }
+        RequestHead { method: method.into(), path: path.into(), query, origin: None, content_type, address, upgrades: true }
     }
 
     fn sid(&mut self) -> String {

@@ -88,6 +88,7 @@ impl World {
             origin: None,
             content_type: None,
             address: format!("10.0.{}.{}", client / 250, client % 250 + 1),
+            upgrades: true,
         };
         // A gateway that starts for this socket is told of it by SocketOpened alone.
         if !self.is_live(gateway) {

@@ -67,6 +67,7 @@ mod tests {
             ping_interval_ms: 20_000,
             ping_timeout_ms: 15_000,
             grain_ms: 1_000,
+            sweep_ms: 0,
             max_payload_bytes: 65_536,
             upgrades: true,
         };

@@ -23,6 +23,8 @@ pub struct Config {
     pub ping_timeout_ms: u64,
     /// Deadlines are rounded up to a multiple of it, so that many sockets share one alarm.
     pub grain_ms: u64,
+    /// Not 0: websockets are pinged together at multiples of it ([`crate::settings::Heartbeat`]).
+    pub sweep_ms: u64,
     pub max_payload_bytes: usize,
     /// Whether a polling session may become a websocket.
     pub upgrades: bool,
@@ -34,6 +36,12 @@ impl Config {
     pub fn round_up(&self, at: Timestamp) -> Timestamp {
         let grain = self.grain_ms.max(1);
         Timestamp(at.0.div_ceil(grain).saturating_mul(grain))
+    }
+
+    /// The same for what may wait for the next sweep, where there is one.
+    #[must_use]
+    pub fn round_up_to_sweep(&self, at: Timestamp) -> Timestamp {
+        Self { grain_ms: self.grain_ms.max(self.sweep_ms), ..*self }.round_up(at)
     }
 }
 
@@ -50,10 +58,11 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether a reconnect is not to be expected (P1).
+    /// Whether a reconnect within moments is not to be expected (P1): the client or we ended it, or the loss, found by
+    /// the heartbeat, is long past.
     #[must_use]
     pub fn is_clean(self) -> bool {
-        matches!(self, Self::Client | Self::Server)
+        matches!(self, Self::Client | Self::Server | Self::PingTimeout)
     }
 }
 
@@ -112,6 +121,8 @@ pub struct Session {
     transport: Transport,
     next_ping: Timestamp,
     pong_until: Option<Timestamp>,
+    /// When the client last gave a sign of life on a websocket.
+    heard: Timestamp,
 }
 
 impl Session {
@@ -129,15 +140,37 @@ impl Session {
         Self::new(sid, Transport::WebSocket(socket), config, now)
     }
 
-    /// A session whose websocket survived a restart. It is pinged at once: an early ping is legal.
-    pub fn restored(sid: Rc<str>, socket: SocketId, config: &Config, now: Timestamp) -> Self {
+    /// A session whose websocket survived a restart. It is pinged at once (an early ping is legal), or with the next
+    /// sweep. `heard`: last sign of life that is known.
+    pub fn restored(sid: Rc<str>, socket: SocketId, heard: Timestamp, config: &Config, now: Timestamp) -> Self {
         let mut session = Self::new(sid, Transport::WebSocket(socket), config, now);
-        session.next_ping = config.round_up(now);
+        session.next_ping = if config.sweep_ms == 0 { config.round_up(now) } else { config.round_up_to_sweep(now.plus_ms(1)) };
+        session.heard = heard;
         session
     }
 
     fn new(sid: Rc<str>, transport: Transport, config: &Config, now: Timestamp) -> Self {
-        Self { sid, transport, next_ping: config.round_up(now.plus_ms(config.ping_interval_ms)), pong_until: None }
+        let next_ping = match transport {
+            Transport::WebSocket(_) if config.sweep_ms > 0 => config.round_up_to_sweep(now.plus_ms(1)),
+            _ => config.round_up(now.plus_ms(config.ping_interval_ms)),
+        };
+        Self { sid, transport, next_ping, pong_until: None, heard: now }
+    }
+
+    /// Last sign of life on a websocket.
+    #[must_use]
+    pub fn heard(&self) -> Timestamp {
+        self.heard
+    }
+
+    /// The host answered the client's heartbeat by itself at `at`.
+    pub fn on_heard(&mut self, at: Timestamp) {
+        self.heard = self.heard.max(at);
+    }
+
+    /// The sweep is now, whatever was planned.
+    pub fn sweep_now(&mut self, now: Timestamp) {
+        self.next_ping = now;
     }
 
     /// The id in the open packet.
@@ -260,6 +293,7 @@ impl Session {
             self.close(CloseCode::TooBig, Reason::Server, out);
             return Event::Nothing;
         }
+        self.heard = now;
         let text = match frame {
             Frame::Binary(data) => return Event::Binary(data),
             Frame::Text(text) => text,
@@ -289,7 +323,7 @@ impl Session {
                 polling.end_get_with_noop(out);
                 polling.noop_at = Some(now.plus_ms(limits::UPGRADE_CHECK_MS));
             }
-            Ok(Packet::Upgrade) if candidate.probed => self.switch(out),
+            Ok(Packet::Upgrade) if candidate.probed => self.switch(now, out),
             _ => {
                 let socket = candidate.socket;
                 polling.drop_candidate();
@@ -298,7 +332,7 @@ impl Session {
         }
     }
 
-    fn switch(&mut self, out: &mut Effects) {
+    fn switch(&mut self, now: Timestamp, out: &mut Effects) {
         let Transport::Polling(polling) = &mut self.transport else { return };
         let Some(candidate) = polling.candidate.take() else { return };
         if let Some(get) = polling.get.take() {
@@ -313,6 +347,7 @@ impl Session {
             out.push(Output::Send { sockets: vec![candidate.socket], frame });
         }
         self.transport = Transport::WebSocket(candidate.socket);
+        self.heard = now;
     }
 
     /// The host lost this websocket. A lost candidate leaves the session as it is.
@@ -437,6 +472,11 @@ impl Session {
         if self.next_ping > now {
             return None;
         }
+        if config.sweep_ms > 0
+            && let Transport::WebSocket(socket) = self.transport
+        {
+            return self.on_sweep(socket, config, now, out);
+        }
         let unanswered = self.pong_until.is_some();
         self.next_ping = config.round_up(self.next_ping.plus_ms(config.ping_interval_ms));
         if self.next_ping <= now {
@@ -457,6 +497,17 @@ impl Session {
                 None
             }
         }
+    }
+
+    /// A silent client is closed, any other one pinged. No pong is waited for: the host may have seen it and slept.
+    fn on_sweep(&mut self, socket: SocketId, config: &Config, now: Timestamp, out: &mut Effects) -> Option<SocketId> {
+        self.pong_until = None;
+        self.next_ping = config.round_up_to_sweep(now.plus_ms(1));
+        if now.since(self.heard) > config.ping_interval_ms + config.ping_timeout_ms {
+            self.close(CloseCode::PingTimeout, Reason::PingTimeout, out);
+            return None;
+        }
+        Some(socket)
     }
 
     fn pinged(&mut self, config: &Config, now: Timestamp) {

@@ -1,6 +1,6 @@
 //! What survives a restart of the gateway with its socket: compact binary, at most [`limits::ATTACHMENT_BYTES`].
 //!
-//! Layout: version 1, flags, then strings (length byte), ids (16 bytes) and numbers (LEB128). [`DIRTY`] says that the
+//! Layout: version 2, flags, then strings (length byte), ids (16 bytes) and numbers (LEB128). [`DIRTY`] says that the
 //! socket got events since: it must be closed, so that its client resumes by cursor.
 
 use wire::{RoomId, SessionId, Timestamp, UserId};
@@ -10,7 +10,7 @@ use crate::limits;
 /// The attachment of a socket whose cursors are behind what it got.
 pub const DIRTY: &[u8] = &[0];
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const WARNED: u8 = 1;
 const RESUMED: u8 = 2;
 
@@ -27,6 +27,8 @@ pub struct Attachment {
     /// Of the token.
     pub version: u64,
     pub expires: Timestamp,
+    /// Last sign of life before this was written.
+    pub heard: Timestamp,
     /// `auth:expiring` was sent for `expires`.
     pub warned: bool,
     /// The socket has resumed once.
@@ -69,6 +71,7 @@ impl Attachment {
         out.extend_from_slice(self.session.0.as_bytes());
         put_number(&mut out, self.version);
         put_number(&mut out, self.expires.0);
+        put_number(&mut out, self.heard.0);
         put_number(&mut out, self.rooms.len() as u64);
         for held in &self.rooms {
             out.extend_from_slice(held.room.0.as_bytes());
@@ -100,6 +103,7 @@ impl Attachment {
         let (sid, socket_sid, username, dialect) = (reader.text()?, reader.text()?, reader.text()?, reader.text()?);
         let (user, session) = (UserId(reader.uuid()?), SessionId(reader.uuid()?));
         let (version, expires) = (reader.number()?, Timestamp(reader.number()?));
+        let heard = Timestamp(reader.number()?);
         let count = usize::try_from(reader.number()?).ok()?;
         // Each takes at least 17 bytes: a forged count allocates nothing.
         let mut rooms = Vec::with_capacity(count.min(reader.0.len() / 17));
@@ -123,6 +127,7 @@ impl Attachment {
             session,
             version,
             expires,
+            heard,
             warned,
             resumed,
             dialect,
@@ -191,6 +196,7 @@ mod tests {
             session: SessionId(wire::uuid_v7(4, 5, 6)),
             version: 7,
             expires: Timestamp(1_772_357_400_000),
+            heard: Timestamp(1_772_357_300_000),
             warned: true,
             resumed: false,
             dialect: "chatcall".into(),

@@ -16,6 +16,8 @@ use crate::sql::{Rows, Statement};
 #[derive(Debug)]
 pub(super) enum Called {
     SocketUp { conn: ConnId },
+    /// Where gateways sleep: the User must know before it is forgotten here.
+    Down { user: UserId },
     Watch { user: UserId },
     Room(Request),
     Pull { conn: ConnId, pull: Pull },
@@ -93,6 +95,9 @@ impl Gateway {
     }
 
     pub(super) fn loaded(&mut self, load: u64, result: Result<Vec<Rows>, PersistError>, now: Timestamp) {
+        if self.told.is_load(load) {
+            return self.told_loaded(result, now);
+        }
         if let Some(conn) = self.calls.loads.remove(&load) {
             self.heads_loaded(conn, result, now);
             self.settle(conn, now);

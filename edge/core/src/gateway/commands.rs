@@ -45,7 +45,7 @@ impl Gateway {
         let actor = || Actor { id: user, username: live.who.username.clone() };
         let (room, asked, msg) = match command {
             Command::Heartbeat => return self.heartbeat(id, ack),
-            Command::GetOnline => return self.get_online(id, ack, event),
+            Command::GetOnline => return self.get_online(id, ack, event, now),
             Command::Renew { token } => return self.renew(id, ack, event, &token, now),
             Command::Resume(cursors) => return self.resume(id, ack, event, cursors, now),
             Command::Leave { room } => return self.leave(id, room, ack, now),

@@ -87,6 +87,7 @@ impl Gateway {
     /// Tells the User of a socket; its answer decides.
     pub(super) fn register(&mut self, id: ConnId, who: &Identity, now: Timestamp) {
         let sockets = self.add_local(id, who.user);
+        self.will_tell(who.user);
         let msg = Message::SocketUp { at: self.location(), session: who.session, version: who.version, sockets };
         self.call(objects::user(who.user), msg, Called::SocketUp { conn: id }, now);
     }
@@ -127,6 +128,7 @@ impl Gateway {
             }
             (App::Live(_), Ok(Message::SocketAccepted { sees })) => self.accepted_again(id, sees, now),
             (App::Live(_), Ok(Message::Refused { .. })) => self.revoke(id, "session_ended", now),
+            (App::Live(_), _) if self.settings.hibernates => self.sees_not_answered(id, now),
             // A socket that survived a restart: the sweep asks again.
             _ => {}
         }
@@ -153,8 +155,12 @@ impl Gateway {
         }
         let user = live.who.user;
         self.went_live(id, user, sees, now);
+        self.answer_asking(user, now);
+        if self.settings.hibernates {
+            return;
+        }
         // What changed meanwhile is not known: tell the whole list once.
-        self.get_online(id, None, "presence:getOnline");
+        self.get_online(id, None, "presence:getOnline", now);
         self.pump(id, now);
     }
 
@@ -163,7 +169,7 @@ impl Gateway {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let App::Verifying(who) = std::mem::replace(&mut conn.app, App::Waiting) else { return };
         conn.auth_until = Some(until);
-        self.left(id, &who, true);
+        self.left(id, &who, true, now);
         self.connect_error(id, failure);
     }
 
@@ -176,7 +182,7 @@ impl Gateway {
         if let App::Live(live) = app {
             conn.auth_until = Some(until);
             self.address_pending(&address, now);
-            self.ended(id, &live, true);
+            self.ended(id, &live, true, now);
             if let Some(entry) = self.conns.entry(id) {
                 // After a restart nothing of the former user may come back.
                 entry.save_wanted = false;
@@ -194,7 +200,9 @@ impl Gateway {
     pub(super) fn restored(&mut self, id: ConnId, now: Timestamp) {
         let Some(who) = self.conns.live(id).map(|live| live.who.clone()) else { return };
         self.changes += 1;
-        self.register(id, &who, now);
+        if !self.settings.hibernates {
+            self.register(id, &who, now);
+        }
         self.make_live(id, who.user);
     }
 }

@@ -14,7 +14,7 @@ use crate::socketio::{Event, Packet, encode};
 
 /// What the suites ask of the open packet.
 pub(super) const CONFIG: Config =
-    Config { ping_interval_ms: 300, ping_timeout_ms: 200, grain_ms: 1, max_payload_bytes: 1_000_000, upgrades: true };
+    Config { ping_interval_ms: 300, ping_timeout_ms: 200, grain_ms: 1, sweep_ms: 0, max_payload_bytes: 1_000_000, upgrades: true };
 
 /// From the open packet to the first CONNECT.
 pub(super) const CONNECT_TIMEOUT_MS: u64 = 1_000;

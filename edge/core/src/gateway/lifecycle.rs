@@ -25,8 +25,10 @@ impl Gateway {
     /// Forgets everything and rebuilds the sockets that survived.
     pub(super) fn started(&mut self, sockets: Vec<(SocketId, Vec<u8>)>, epoch: u64, seed: [u8; 32], now: Timestamp) {
         *self = Self::with_verify(&self.name, self.settings.clone(), self.verify);
-        self.fx = Effects::new(epoch);
+        // A life that only slept keeps its epoch, and must not count its calls from where the one before did.
+        self.fx = Effects::new(if self.settings.hibernates { now.0 } else { epoch });
         self.epoch = epoch;
+        self.fresh = true;
         self.rng = ChaCha20Rng::from_seed(seed);
         for (socket, data) in sockets {
             match Attachment::decode(&data) {
@@ -34,6 +36,7 @@ impl Gateway {
                 _ => self.close_socket(socket, CloseCode::ServiceRestart),
             }
         }
+        self.load_told();
     }
 
     fn restore(&mut self, socket: SocketId, saved: Attachment, now: Timestamp) {
@@ -49,8 +52,8 @@ impl Gateway {
             dialect,
         };
         let mut live = Live::new(who, saved.socket_sid);
-        (live.warned, live.resumed, live.registered) = (saved.warned, saved.resumed, false);
-        let session = Session::restored(saved.sid.into(), socket, &self.config, now);
+        (live.warned, live.resumed, live.registered) = (saved.warned, saved.resumed, self.settings.hibernates);
+        let session = Session::restored(saved.sid.into(), socket, saved.heard, &self.config, now);
         let id = self.add(session, "".into(), Wish::None, App::Live(Box::new(live)), now);
         self.sockets.insert(socket, id);
         if let Some(entry) = self.conns.entry(id) {
@@ -72,6 +75,11 @@ impl Gateway {
         match held.cursor {
             Cursor::None => {}
             Cursor::Cut => slot.mode = Mode::Cut,
+            // Whatever came meanwhile would have ended the sleep: the cursor is exact.
+            Cursor::Next { next, generation } if self.settings.hibernates => {
+                slot.mode = Mode::Tracked;
+                (slot.next, slot.generation) = (next, generation);
+            }
             Cursor::Next { next, generation } => {
                 slot.mode = Mode::Replaying;
                 (slot.next, slot.generation, slot.serial) = (next, generation, serial);
@@ -123,7 +131,7 @@ impl Gateway {
             known_candidate: None,
         });
         self.sids.insert(sid, id);
-        self.sweep_at.get_or_insert(now.plus_ms(limits::SWEEP_MS));
+        self.sweep_at.get_or_insert(self.next_sweep(now));
         id
     }
 
@@ -276,7 +284,7 @@ impl Gateway {
         let conn = self.conns.get(id)?;
         let (mut expiry, mut retry) = (None, None);
         if let App::Live(live) = &conn.app {
-            expiry = Some(config.round_up(live.expiry_due()));
+            expiry = Some(config.round_up_to_sweep(live.expiry_due()));
             retry = live.replay.retry_at().map(|at| config.round_up(at));
         }
         [conn.session.deadline(&config), conn.auth_until, save, expiry, retry].into_iter().flatten().min()
@@ -384,6 +392,7 @@ impl Gateway {
             session: live.who.session,
             version: live.who.version,
             expires: live.who.expires,
+            heard: conn.session.heard(),
             warned: live.warned,
             resumed: live.resumed,
             dialect: live.who.dialect.table().name.to_owned(),
@@ -409,26 +418,32 @@ impl Gateway {
             App::Waiting | App::Anonymous => self.address_settled(&conn.address, false, now),
             App::Verifying(who) => {
                 self.address_settled(&conn.address, true, now);
-                self.left(id, &who, reason.is_clean());
+                self.left(id, &who, reason.is_clean(), now);
             }
-            App::Live(live) => self.ended(id, &live, reason.is_clean()),
+            App::Live(live) => self.ended(id, &live, reason.is_clean(), now),
         }
     }
 
     /// An authenticated connection is one no longer.
-    pub(super) fn ended(&mut self, id: ConnId, live: &Live, clean: bool) {
+    pub(super) fn ended(&mut self, id: ConnId, live: &Live, clean: bool, now: Timestamp) {
         self.changes += 1;
         for room in &live.rooms {
             if let Some(entry) = self.rooms.get_mut(room) {
                 entry.remove(id);
             }
         }
-        self.left(id, &live.who, clean);
+        self.left(id, &live.who, clean, now);
     }
 
     /// Tells the User that a socket of it is gone.
-    pub(super) fn left(&mut self, id: ConnId, who: &Identity, clean: bool) {
+    pub(super) fn left(&mut self, id: ConnId, who: &Identity, clean: bool, now: Timestamp) {
         let sockets = self.remove_local(id, who.user);
+        if self.settings.hibernates {
+            if sockets == 0 {
+                self.tell_down(who.user, clean, now);
+            }
+            return;
+        }
         let msg = Message::SocketDown { at: self.location(), sockets, clean };
         self.fx.tell(objects::user(who.user), msg);
     }

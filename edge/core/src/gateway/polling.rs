@@ -7,7 +7,7 @@ use wire::Timestamp;
 use super::Gateway;
 use super::conn::{ConnId, Wish};
 use crate::engineio::response::{self, Cors};
-use crate::engineio::{Query, Reason, Session, payload};
+use crate::engineio::{Config, Query, Reason, Session, payload};
 use crate::error::{CloseCode, EngineError};
 use crate::limits;
 use crate::object::{Output, RequestHead, RequestId, Response};
@@ -68,7 +68,8 @@ impl Gateway {
             return self.refuse_request(req, EngineError::TooMany, cors);
         }
         let sid = self.new_sid();
-        let session = Session::polling(sid, req, cors, &self.config, now, &mut self.fx);
+        let config = Config { upgrades: self.config.upgrades && head.upgrades, ..self.config };
+        let session = Session::polling(sid, req, cors, &config, now, &mut self.fx);
         let id = self.add(session, address, Wish::of(query.dialect), self.app_of(head), now);
         self.settle(id, now);
     }

@@ -27,8 +27,9 @@ pub(super) struct LocalUser {
     pub(super) conns: Vec<ConnId>,
     /// Connections that wait for the User's answer.
     verifying: Vec<ConnId>,
-    /// Whom the person may see, sorted.
+    /// Whom the person may see, sorted; not known after a sleep, until somebody asks.
     sees: Vec<UserId>,
+    sees_known: bool,
     /// First answers of watched Users that are still to come.
     unknown: usize,
     /// Who asked for the list meanwhile.
@@ -120,6 +121,7 @@ impl Gateway {
         sees.retain(|other| *other != user);
         let Some(local) = self.users.get_mut(&user) else { return };
         let before = std::mem::replace(&mut local.sees, sees.clone());
+        local.sees_known = true;
         for other in sees.iter().filter(|other| before.binary_search(other).is_err()) {
             self.watch(user, *other, announce, now);
         }
@@ -198,18 +200,38 @@ impl Gateway {
         for (user, _) in waiting {
             let Some(local) = self.users.get_mut(&user) else { continue };
             local.unknown = local.unknown.saturating_sub(1);
-            if local.unknown == 0 {
-                for (conn, ack) in std::mem::take(&mut local.asking) {
-                    self.answer_online(conn, ack);
-                    self.settle(conn, now);
-                }
-            }
+            self.answer_asking(user, now);
         }
     }
 
-    /// A User pushes its state.
-    pub(super) fn presence(&mut self, other: UserId, epoch: u64, version: u64, online: bool, now: Timestamp) {
-        self.presence_is(other, (epoch, version), online, &[], now);
+    /// A User pushes its state; with `audience` to those of them that are here, whatever this gateway remembers. The
+    /// answer says when nobody here needs to be told any more.
+    pub(super) fn presence(
+        &mut self,
+        other: UserId,
+        version: (u64, u64),
+        online: bool,
+        audience: Option<Vec<UserId>>,
+        now: Timestamp,
+    ) -> Message {
+        let Some(audience) = audience else {
+            self.presence_is(other, version, online, &[], now);
+            return Message::Done;
+        };
+        let here: Vec<UserId> = audience.into_iter().filter(|user| self.users.contains_key(user)).collect();
+        match self.watched.get_mut(&other) {
+            Some(watched) if watched.online.is_some() && version < watched.version => return Message::Done,
+            Some(watched) => {
+                watched.version = version;
+                if watched.online.replace(online) == Some(online) {
+                    return Message::Done;
+                }
+            }
+            None if here.is_empty() => return Message::Unwatch { at: self.location() },
+            None => {}
+        }
+        self.tell_presence(&here, other, online, now);
+        Message::Done
     }
 
     /// Tells watchers of a change; those in `silent` ask for the list themselves.
@@ -241,15 +263,44 @@ impl Gateway {
     }
 
     /// E-010: answered when the first answers are in.
-    pub(super) fn get_online(&mut self, id: ConnId, ack: Option<u64>, event: &str) {
-        let Some(user) = self.conns.live(id).map(|live| live.who.user) else { return };
-        let Some(local) = self.users.get_mut(&user) else { return };
-        if local.unknown == 0 {
+    pub(super) fn get_online(&mut self, id: ConnId, ack: Option<u64>, event: &str, now: Timestamp) {
+        let Some(who) = self.conns.live(id).map(|live| live.who.clone()) else { return };
+        let Some(local) = self.users.get_mut(&who.user) else { return };
+        if !local.sees_known && local.asking.is_empty() {
+            local.asking.push((id, ack));
+            if let Some(live) = self.conns.live_mut(id) {
+                live.registered = false;
+            }
+            return self.register(id, &who, now);
+        }
+        if local.unknown == 0 && local.sees_known {
             self.answer_online(id, ack);
         } else if local.asking.len() < WAITING_LISTS {
             local.asking.push((id, ack));
         } else {
             self.refuse(id, ack, event, &Failure::rate_limited(1_000));
+        }
+    }
+
+    /// The list is known, or its first answers are under way: whoever asked meanwhile gets it.
+    pub(super) fn answer_asking(&mut self, user: UserId, now: Timestamp) {
+        let Some(local) = self.users.get_mut(&user).filter(|local| local.unknown == 0) else { return };
+        for (conn, ack) in std::mem::take(&mut local.asking) {
+            self.answer_online(conn, ack);
+            self.settle(conn, now);
+        }
+    }
+
+    /// The User could not be asked whom a socket may see that survived a sleep.
+    pub(super) fn sees_not_answered(&mut self, id: ConnId, now: Timestamp) {
+        let Some(live) = self.conns.live_mut(id) else { return };
+        live.registered = true;
+        let user = live.who.user;
+        let asking = self.users.get_mut(&user).map(|local| std::mem::take(&mut local.asking)).unwrap_or_default();
+        for (conn, ack) in asking {
+            let failure = Failure { retry_after: Some(1), ..wire::ErrorCode::NodeUnavailable.into() };
+            self.refuse(conn, ack, "presence:getOnline", &failure);
+            self.settle(conn, now);
         }
     }
 

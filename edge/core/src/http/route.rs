@@ -21,6 +21,30 @@ pub(super) enum Endpoint {
     Page,
 }
 
+impl Endpoint {
+    /// Whether there is nothing to answer without conversations and contacts.
+    pub(super) fn needs_objects(self) -> bool {
+        match self {
+            Self::RequestContact
+            | Self::AnswerContact
+            | Self::Conversations
+            | Self::CreateConversation
+            | Self::History
+            | Self::SendMessage
+            | Self::Events => true,
+            Self::Register
+            | Self::Login
+            | Self::Me
+            | Self::Refresh
+            | Self::Logout
+            | Self::LogoutAll
+            | Self::Health
+            | Self::Info
+            | Self::Page => false,
+        }
+    }
+}
+
 /// Method, path with `:parameters`, handler. A parameter is one segment.
 const ROUTES: &[(&str, &str, Endpoint)] = &[
     ("POST", "/api/auth/register", Endpoint::Register),

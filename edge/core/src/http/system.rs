@@ -14,23 +14,32 @@ const PAGE: &str = include_str!("../../../../web/index.html");
 
 /// strangers learn the status only. Asks the storage for a write now and then, because a full disk reads well.
 pub(super) async fn health<P: Platform>(call: &Call<'_, P>) -> Reply {
+    if let Some(missing) = call.platform.missing().await {
+        return degraded(missing);
+    }
     let reason = match call.platform.people_batch(vec![people::probe(call.now)]).await {
         Ok(_) => return Reply::json(200, &json!({"status": "ok", "timestamp": call.now})),
         Err(StoreError::ReadOnly) => "storage_read_only",
         Err(StoreError::Conflict | StoreError::Unavailable(_)) => "storage_unavailable",
     };
+    degraded(reason)
+}
+
+fn degraded(reason: &str) -> Reply {
     let status = Failure::new(ErrorCode::NodeUnavailable).status();
     Reply::json(status, &json!({"status": "degraded", "reason": reason}))
 }
 
 ///
 pub(super) fn info<P: Platform>(call: &Call<'_, P>) -> Reply {
+    let settings = call.platform.settings();
+    let features: &[&str] = if settings.without_objects.is_some() { &[] } else { &["groups"] };
     let body = json!({
         "name": "ChatCall",
         "version": env!("CARGO_PKG_VERSION"),
         "dialects": [chatcall::DIALECT.name],
-        "features": ["groups"],
-        "socketUrl": call.platform.settings().socket_url,
+        "features": features,
+        "socketUrl": settings.socket_url,
     });
     Reply::json(200, &body)
 }

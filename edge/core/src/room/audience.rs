@@ -125,7 +125,7 @@ struct Arrival {
 
 impl Ready {
     /// Asks every member's User where its sockets are.
-    pub(super) fn locate_all(&mut self, fx: &mut Effects, room: RoomId, now: Timestamp) {
+    pub(super) fn locate_all(&mut self, fx: &mut Effects, room: RoomId, sleeps: bool, now: Timestamp) {
         let first = self.audience.places.is_empty();
         // Gateways keep the newest version they were told, by whichever life of this Room.
         self.audience.versions = self.audience.versions.max(fx.life());
@@ -135,7 +135,8 @@ impl Ready {
         if first && !self.audience.locating.is_empty() {
             self.audience.hold_until = Some(now.plus_ms(limits::LOCATE_HOLD_MS));
         }
-        self.audience.locate_at = Some(now.plus_ms(limits::LOCATE_EVERY_MS));
+        // Where objects sleep, Users store who listens.
+        self.audience.locate_at = (!sleeps).then(|| now.plus_ms(limits::LOCATE_EVERY_MS));
     }
 
     fn locate(&mut self, fx: &mut Effects, room: RoomId, user: UserId) {
@@ -326,7 +327,7 @@ impl Ready {
         if due(self.audience.locate_at) {
             self.audience.locating.clear();
             self.calls.retain(|_, called| matches!(called, Called::Deliver { .. }));
-            self.locate_all(fx, room, now);
+            self.locate_all(fx, room, false, now);
         }
     }
 

@@ -41,7 +41,7 @@ impl Room {
             .collect();
         self.fx.persist(rows);
         let mut ready = Box::new(Ready::empty(meta, members, VecDeque::new(), self.id, self.seed));
-        ready.locate_all(&mut self.fx, self.id, now);
+        ready.locate_all(&mut self.fx, self.id, self.settings.hibernates, now);
         self.state = State::Ready(ready);
         self.last_use = now;
         self.made(from, call);

@@ -51,7 +51,7 @@ impl Room {
             Loaded::Absent => State::Absent,
             Loaded::Ready(ready) => {
                 let mut ready = ready;
-                ready.locate_all(&mut self.fx, self.id, now);
+                ready.locate_all(&mut self.fx, self.id, self.settings.hibernates, now);
                 let load = self.fx.load(Store::People, projection::projected(self.id));
                 ready.reads.insert(load, Read::Reconcile);
                 State::Ready(ready)

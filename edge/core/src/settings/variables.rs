@@ -8,6 +8,32 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 /// DER of a PKCS#8 Ed25519 key up to its 32-byte seed (RFC 8410).
 const PKCS8_ED25519: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
+/// Every variable that this module and [`super::Placement`] read. Hosts that cannot be asked at any moment fetch these first.
+pub const NAMES: [&str; 20] = [
+    "CHATCALL_ENV",
+    "NODE_ENV",
+    "RATE_LIMITS",
+    "BCRYPT_COST",
+    "MAX_TEXT_LENGTH",
+    "REGISTRATION",
+    "CONVERSATION_POLICY",
+    "EX_MEMBER_HISTORY",
+    "JWT_EXPIRES_IN",
+    "JWT_REFRESH_EXPIRES_IN",
+    "ALLOWED_ORIGINS",
+    "CLIENT_URL",
+    "JWT_PRIVATE_KEY",
+    "JWT_SECRET",
+    "JWT_REFRESH_SECRET",
+    "ROOM_HOST_URL",
+    "ROOM_HOST_KEY",
+    "SOCKET_URL",
+    "PEOPLE_DATABASE",
+    "ADDRESS_HEADER",
+];
+/// Those of them that are checked for strength.
+const SECRETS: [&str; 3] = ["JWT_SECRET", "JWT_REFRESH_SECRET", "ROOM_HOST_KEY"];
+
 /// Where a host keeps its variables and secrets.
 pub trait Variables {
     /// The value as it stands; `None` when it is not set.
@@ -146,16 +172,27 @@ pub fn signing_key(vars: &impl Variables) -> Result<Option<SigningKey>, String> 
     Ok(secret(vars, "JWT_SECRET")?.map(SigningKey::Hs256))
 }
 
-/// A secret, checked. One that is set but empty is refused too: the operator meant to set one.
+/// A secret, checked. One that is set but empty is refused too: the operator meant to set one. Development accepts weak
+/// ones ([`weak_secrets`] names them for the log).
 ///
 /// # Errors
 /// One sentence on a weak one.
 pub fn secret(vars: &impl Variables, name: &str) -> Result<Option<String>, String> {
     let Some(secret) = vars.raw(name) else { return Ok(None) };
     match check_secret(&secret) {
-        Ok(()) => Ok(Some(secret)),
-        Err(why) => Err(format!("{name} is refused: {why}. Use 32 or more random bytes, or unset it")),
+        Err(why) if secret.is_empty() || !development(vars)? => {
+            Err(format!("{name} is refused: {why}. Use 32 or more random bytes"))
+        }
+        _ => Ok(Some(secret)),
     }
+}
+
+/// One sentence for each secret that only development accepts.
+#[must_use]
+pub fn weak_secrets(vars: &impl Variables) -> Vec<String> {
+    let weakness = |name: &str| check_secret(&vars.raw(name).filter(|secret| !secret.is_empty())?).err();
+    let said = |name: &&str| weakness(name).map(|why| format!("{name} would be refused outside development: {why}"));
+    SECRETS.iter().filter_map(said).collect()
 }
 
 /// The Ed25519 seed in `JWT_PRIVATE_KEY`: PEM of PKCS#8, or 32 bytes in base64url. `None` for anything else.
@@ -171,3 +208,6 @@ fn ed25519_seed(text: &str) -> Option<String> {
     };
     (seed.len() == 32).then(|| URL_SAFE_NO_PAD.encode(seed))
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,8 @@ pub fn load(user: UserId) -> Vec<Statement> {
             vec![user.into()],
         ),
         Statement::new("SELECT id, target, msg FROM user_outbox WHERE user_id=?1 ORDER BY id", vec![user.into()]),
+        Statement::new("SELECT name, epoch FROM user_listeners WHERE user_id=?1", vec![user.into()]),
+        Statement::new("SELECT online FROM user_presence WHERE user_id=?1", vec![user.into()]),
     ]
 }
 
@@ -33,6 +35,30 @@ pub fn put_socket(user: UserId, gateway: &str, epoch: u64) -> Statement {
 #[must_use]
 pub fn delete_socket(user: UserId, gateway: &str) -> Statement {
     Statement::new("DELETE FROM user_sockets WHERE user_id=?1 AND gateway=?2", vec![user.into(), gateway.into()])
+}
+
+/// This gateway (in this life) or Room, `<kind>/<name>`, wants to be told.
+#[must_use]
+pub fn put_listener(user: UserId, name: &str, epoch: u64) -> Statement {
+    Statement::new(
+        "INSERT INTO user_listeners (user_id, name, epoch) VALUES (?1,?2,?3) ON CONFLICT (user_id, name) DO UPDATE SET epoch=?3",
+        vec![user.into(), name.into(), epoch.into()],
+    )
+}
+
+/// It need not be told any more.
+#[must_use]
+pub fn delete_listener(user: UserId, name: &str) -> Statement {
+    Statement::new("DELETE FROM user_listeners WHERE user_id=?1 AND name=?2", vec![user.into(), name.into()])
+}
+
+/// What watchers are told from now on.
+#[must_use]
+pub fn put_presence(user: UserId, online: bool) -> Statement {
+    Statement::new(
+        "INSERT INTO user_presence (user_id, online) VALUES (?1,?2) ON CONFLICT (user_id) DO UPDATE SET online=?2",
+        vec![user.into(), online.into()],
+    )
 }
 
 /// A session is over.

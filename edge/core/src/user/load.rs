@@ -31,7 +31,7 @@ impl User {
     }
 
     fn begin(&mut self, result: Result<Vec<Rows>, PersistError>, waiting: VecDeque<Input>, now: Timestamp) {
-        let Some(ready) = result.ok().and_then(|rows| parse(rows, now)) else {
+        let Some(ready) = result.ok().and_then(|rows| parse(rows, self.sleeps, now)) else {
             // Storage is out of reach: say so, and try again with the next question.
             self.state = State::New;
             for input in waiting {
@@ -42,7 +42,12 @@ impl User {
             return;
         };
         self.state = State::Ready(Box::new(ready));
-        self.verify_sockets();
+        if self.sleeps {
+            // An earlier life may have ended between a socket and what watchers are told of it.
+            self.presence_changed(now, None);
+        } else {
+            self.verify_sockets();
+        }
         self.outbox_alarm(now);
         for input in waiting {
             self.handle_waiting(input, now);
@@ -58,14 +63,23 @@ impl User {
     }
 }
 
-fn parse(rows: Vec<Rows>, now: Timestamp) -> Option<Ready> {
-    let [sockets, revoked, state, contacts, outbox]: [Rows; 5] = rows.try_into().ok()?;
+fn parse(rows: Vec<Rows>, slept: bool, now: Timestamp) -> Option<Ready> {
+    let [sockets, revoked, state, contacts, outbox, listeners, presence]: [Rows; 7] = rows.try_into().ok()?;
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let locations = sockets.iter().filter_map(|row| Some((text(row.first())?, row.get(1)?.as_u64()?))).collect();
+    let sockets = super::sockets::Sockets::stored(locations, slept, now);
+    let (mut watchers, mut interested) = (Vec::new(), BTreeSet::new());
+    for row in listeners.iter().filter(|_| slept) {
+        match row.first()?.as_str()?.split_once('/')? {
+            ("gateway", name) => watchers.push((name.to_owned(), row.get(1)?.as_u64()?)),
+            (_, name) => interested.extend(wire::RoomId::parse(name)),
+        }
+    }
+    let online = slept && presence.first().and_then(|row| row.first()?.as_u64()).unwrap_or_default() != 0;
     Some(Ready {
-        sockets: super::sockets::Sockets::stored(locations, now),
-        presence: super::presence::Presence::default(),
-        interested: BTreeSet::new(),
+        presence: super::presence::Presence::stored(watchers, online, sockets.any(), now),
+        sockets,
+        interested,
         revoked: revoked.iter().filter_map(|row| SessionId::parse(row.first()?.as_str()?)).collect(),
         min_version: state.first().and_then(|row| row.first()?.as_u64()).unwrap_or_default(),
         contacts: contacts

@@ -8,6 +8,7 @@ use super::{State, User};
 use crate::limits;
 use crate::object::{CallKey, Kind, ObjectId};
 use crate::objects::{Location, Message};
+use crate::sql;
 
 /// What watchers were told, and what they will be told.
 #[derive(Debug, Default)]
@@ -22,11 +23,28 @@ pub(super) struct Presence {
     asking: Vec<(ObjectId, CallKey)>,
     last_told: Timestamp,
     tell_at: Option<Timestamp>,
+    /// Watchers are told as soon as it is known who may know.
+    waits_for_audience: bool,
 }
 
 impl Presence {
     pub(super) fn due(&self) -> Option<Timestamp> {
         [self.offline_at, self.tell_at].into_iter().flatten().min()
+    }
+
+    /// What an earlier life stored that only slept: gateways that watch, and what they were told. A time that it waited
+    /// for is over.
+    pub(super) fn stored(watchers: Vec<(String, u64)>, online: bool, any_socket: bool, now: Timestamp) -> Self {
+        let offline_at = (online && !any_socket).then_some(now);
+        Self { online, offline_at, watchers: watchers.into_iter().collect(), ..Self::default() }
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(super) fn forget(&mut self, gateway: &str) -> bool {
+        self.watchers.remove(gateway).is_some()
     }
 
     /// Nobody watches, nothing is about to change.
@@ -59,6 +77,9 @@ impl User {
         }
         ready.presence.online = online;
         ready.presence.version += 1;
+        if self.sleeps {
+            self.fx.persist(vec![sql::user::put_presence(self.id, online)]);
+        }
         let at = ready.presence.last_told.plus_ms(limits::PRESENCE_COALESCE_MS);
         if at <= now {
             self.tell_watchers(now);
@@ -71,10 +92,34 @@ impl User {
         let State::Ready(ready) = &mut self.state else { return };
         ready.presence.tell_at = None;
         ready.presence.last_told = now;
+        if ready.presence.watchers.is_empty() {
+            return;
+        }
+        ready.presence.waits_for_audience = true;
+        if self.sleeps && ready.sees.is_none() {
+            return self.want_sees();
+        }
+        self.tell_waiting_watchers();
+    }
+
+    /// Tells them, if they wait to be told.
+    pub(super) fn tell_waiting_watchers(&mut self) {
+        let State::Ready(ready) = &mut self.state else { return };
+        if !std::mem::take(&mut ready.presence.waits_for_audience) {
+            return;
+        }
         let (version, online) = (ready.presence.version, ready.presence.online);
-        let told = Message::Presence { user: self.id, epoch: self.epoch, version, online };
-        for gateway in ready.presence.watchers.keys() {
-            self.fx.tell(ObjectId::new(Kind::Gateway, gateway.as_str()), told.clone());
+        // Who may see whom is mutual.
+        let audience = if self.sleeps { ready.sees.clone() } else { None };
+        let told = Message::Presence { user: self.id, epoch: self.epoch, version, online, audience };
+        let watchers: Vec<ObjectId> =
+            ready.presence.watchers.keys().map(|name| ObjectId::new(Kind::Gateway, name.as_str())).collect();
+        for gateway in watchers {
+            self.tell(gateway, told.clone(), 1);
+        }
+        let State::Ready(ready) = &mut self.state else { return };
+        if ready.sockets.is_empty() {
+            ready.sees = None;
         }
     }
 
@@ -92,16 +137,20 @@ impl User {
 
     pub(super) fn watch(&mut self, from: ObjectId, call: CallKey, at: Location) {
         let State::Ready(ready) = &mut self.state else { return };
-        let known = ready.presence.watchers.entry(at.gateway).or_insert(at.epoch);
-        *known = (*known).max(at.epoch);
+        let before = ready.presence.watchers.get(&at.gateway).copied();
         ready.presence.asking.push((from, call));
+        if before.is_none_or(|epoch| epoch < at.epoch) {
+            let gateway = ObjectId::new(Kind::Gateway, at.gateway.as_str());
+            ready.presence.watchers.insert(at.gateway, at.epoch);
+            self.remember(&gateway, at.epoch);
+        }
         self.answer_asking();
     }
 
     pub(super) fn unwatch(&mut self, from: &ObjectId, call: CallKey, at: &Location) {
         let State::Ready(ready) = &mut self.state else { return };
         if ready.presence.watchers.get(&at.gateway).is_some_and(|epoch| *epoch <= at.epoch) {
-            ready.presence.watchers.remove(&at.gateway);
+            self.forget(&ObjectId::new(Kind::Gateway, at.gateway.as_str()));
         }
         self.fx.reply(from, call, Message::Done);
     }
@@ -113,7 +162,7 @@ impl User {
         }
         let (version, online) = (ready.presence.version, ready.presence.online);
         for (from, call) in std::mem::take(&mut ready.presence.asking) {
-            let told = Message::Presence { user: self.id, epoch: self.epoch, version, online };
+            let told = Message::Presence { user: self.id, epoch: self.epoch, version, online, audience: None };
             self.fx.reply(&from, call, told);
         }
     }

@@ -28,10 +28,10 @@ struct Held {
 }
 
 impl Sockets {
-    /// What an earlier life stored: to be verified.
-    pub(super) fn stored(locations: Vec<(String, u64)>, now: Timestamp) -> Self {
-        let lease_until = now.plus_ms(limits::LEASE_MS);
-        let held = |epoch| Held { epoch, sockets: 1, lease_until, verifying: true };
+    /// What an earlier life stored: to be verified, unless that life only slept; then no lease ends either.
+    pub(super) fn stored(locations: Vec<(String, u64)>, slept: bool, now: Timestamp) -> Self {
+        let lease_until = lease(slept, now);
+        let held = |epoch| Held { epoch, sockets: 1, lease_until, verifying: !slept };
         Self { at: locations.into_iter().map(|(gateway, epoch)| (gateway, held(epoch))).collect(), version: 1 }
     }
 
@@ -49,12 +49,24 @@ impl Sockets {
     }
 
     pub(super) fn due(&self) -> Option<Timestamp> {
-        self.at.values().map(|held| held.lease_until).min()
+        self.at.values().map(|held| held.lease_until).min().filter(|until| *until < FOR_EVER)
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     pub(super) fn locations(&self) -> Vec<Location> {
         self.at.iter().map(|(gateway, held)| Location { gateway: gateway.clone(), epoch: held.epoch }).collect()
     }
+}
+
+/// The end of no lease.
+const FOR_EVER: Timestamp = Timestamp(u64::MAX);
+
+/// Where gateways sleep nobody renews: they tell every end.
+fn lease(sleeps: bool, now: Timestamp) -> Timestamp {
+    if sleeps { FOR_EVER } else { now.plus_ms(limits::LEASE_MS) }
 }
 
 impl User {
@@ -83,7 +95,7 @@ impl User {
             }
             None => {
                 ready.arriving.push((from, call));
-                self.query_sees();
+                self.want_sees();
             }
         }
     }
@@ -107,7 +119,8 @@ impl User {
     ) {
         let State::Ready(ready) = &mut self.state else { return };
         if let Some(held) = ready.sockets.at.get_mut(&at.gateway)
-            && held.epoch == at.epoch
+            // A gateway in a later life speaks for the earlier one too.
+            && held.epoch <= at.epoch
         {
             held.sockets = sockets;
             if sockets == 0 {
@@ -125,7 +138,7 @@ impl User {
             return;
         }
         let moved = known.is_none_or(|held| held.epoch != at.epoch);
-        let lease_until = now.plus_ms(limits::LEASE_MS);
+        let lease_until = lease(self.sleeps, now);
         ready.sockets.at.insert(at.gateway.clone(), Held { epoch: at.epoch, sockets, lease_until, verifying: false });
         if moved {
             ready.sockets.version += 1;
@@ -138,7 +151,7 @@ impl User {
         let State::Ready(ready) = &mut self.state else { return };
         if ready.sockets.at.remove(gateway).is_some() {
             ready.sockets.version += 1;
-            if ready.sockets.is_empty() {
+            if ready.sockets.is_empty() && !self.sleeps {
                 ready.sees = None;
             }
             self.tell_rooms();
@@ -194,22 +207,28 @@ impl User {
 
     pub(super) fn locate(&mut self, from: &ObjectId, call: CallKey, room: RoomId) {
         let State::Ready(ready) = &mut self.state else { return };
-        ready.interested.insert(room);
+        let new = ready.interested.insert(room);
         let moved = ready.moved(self.id, self.epoch);
-        self.fx.reply(from, call, moved);
-    }
-
-    pub(super) fn forget(&mut self, room: RoomId) {
-        if let State::Ready(ready) = &mut self.state {
-            ready.interested.remove(&room);
+        if new {
+            self.remember(&objects::room(room), 0);
         }
+        self.fx.reply(from, call, moved);
     }
 
     fn tell_rooms(&mut self) {
         let State::Ready(ready) = &self.state else { return };
         let moved = ready.moved(self.id, self.epoch);
-        for room in &ready.interested {
-            self.fx.tell(objects::room(*room), moved.clone());
+        for room in ready.interested.clone() {
+            self.tell(objects::room(room), moved.clone(), 1);
+        }
+    }
+
+    /// Sees to it that `sees` will be known.
+    pub(super) fn want_sees(&mut self) {
+        if let State::Ready(ready) = &self.state
+            && ready.seeing.is_none()
+        {
+            self.query_sees();
         }
     }
 
@@ -241,6 +260,11 @@ impl User {
             return self.query_sees();
         }
         let arriving = std::mem::take(&mut ready.arriving);
+        if result.is_err() {
+            // Then those are told that remember who may know.
+            self.tell_waiting_watchers();
+        }
+        let State::Ready(ready) = &mut self.state else { return };
         let Ok(rows) = result else {
             // Presence is not worth refusing a socket for: it sees nobody until the next change.
             for (from, call) in arriving {
@@ -261,6 +285,7 @@ impl User {
         for (from, call) in arriving {
             self.fx.reply(&from, call, Message::SocketAccepted { sees: sees.clone() });
         }
+        self.tell_waiting_watchers();
     }
 }
 

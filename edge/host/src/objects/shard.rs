@@ -388,8 +388,8 @@ fn unavailable() -> PollAnswer {
 }
 
 fn head_out(head: RequestHead) -> wit::RequestHead {
-    let RequestHead { method, path, query, origin, content_type, address } = head;
-    wit::RequestHead { method, path, query, origin, content_type, address }
+    let RequestHead { method, path, query, origin, content_type, address, upgrades } = head;
+    wit::RequestHead { method, path, query, origin, content_type, address, upgrades }
 }
 
 pub(super) fn value_in(value: wit::Value) -> Value {

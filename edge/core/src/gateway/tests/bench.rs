@@ -176,6 +176,7 @@ impl Bench {
             path: path.into(),
             query: query.into(),
             address: "198.51.100.7".into(),
+            upgrades: true,
             ..RequestHead::default()
         };
         self.step(Input::SocketOpened { socket, head });
@@ -235,6 +236,7 @@ impl Bench {
             path: path.into(),
             query: query.into(),
             address: "198.51.100.7".into(),
+            upgrades: true,
             ..RequestHead::default()
         };
         (RequestId(self.requests), head)

@@ -14,7 +14,7 @@ fn watch(bench: &mut Bench, n: u64) -> Option<CallKey> {
 }
 
 fn is(n: u64, version: u64, online: bool) -> Message {
-    Message::Presence { user: user(n), epoch: 1, version, online }
+    Message::Presence { user: user(n), epoch: 1, version, online, audience: None }
 }
 
 fn list(bench: &mut Bench, socket: SocketId) -> Option<Value> {
@@ -153,11 +153,11 @@ fn how_a_socket_went_is_told_to_its_user() {
 }
 
 #[test]
-fn a_half_open_socket_is_found_within_forty_seconds_and_is_no_clean_goodbye() {
+fn a_half_open_socket_is_found_in_time_and_no_return_is_waited_for() {
     let mut bench = Bench::new();
     let socket = bench.client(1);
-    bench.advance(40_000);
+    bench.advance(38_000);
     assert_eq!(bench.closed[&socket], 4000);
     let down = bench.take(|_, msg| if let Message::SocketDown { clean, .. } = msg { Some(*clean) } else { None });
-    assert_eq!(down.map(|(_, clean)| clean), Some(false));
+    assert_eq!(down.map(|(_, clean)| clean), Some(true));
 }

@@ -158,3 +158,13 @@ fn without_upgrades_no_candidate_is_taken() {
     let socket = candidate(&mut bench, &sid);
     assert!(bench.is_closed(socket));
 }
+
+#[test]
+fn a_session_opened_where_no_websocket_can_come_announces_none() {
+    let mut bench = Bench::new();
+    let (req, mut head) = bench.head("GET", "/socket.io/", "EIO=4&transport=polling");
+    head.upgrades = false;
+    bench.step(Input::PollGet { req, head });
+    let (_, open) = bench.answered(req).expect("open");
+    assert!(open.contains("\"upgrades\":[]"), "{open}");
+}
