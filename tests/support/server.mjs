@@ -1,16 +1,15 @@
 // Starts and stops the product's binary as a real process. Nothing here knows what the product does.
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { atEnd } from './cleanup.mjs';
+import { freshDirectory, launch, printed } from './process.mjs';
+
+export { freshDirectory };
 
 const READY_MS = 60_000;
-const LOG_BYTES = 64 * 1024 * 1024;
 
 /** The binary under test: `CHATCALL_BIN`, or the release build of this checkout. */
 export const binary = process.env.CHATCALL_BIN
@@ -26,11 +25,6 @@ export const relaxed = { CHATCALL_ENV: 'development', RATE_LIMITS: 'off', BCRYPT
 /** Machine code of the component, compiled once for all servers of all suites. */
 const cache = process.env.CHATCALL_CACHE ?? join(dirname(binary), 'chatcall-cache');
 
-const children = new Set();
-const killAll = () => children.forEach((child) => child.kill('SIGKILL'));
-process.on('exit', killAll);
-atEnd(killAll);
-
 /** A TCP port of the loopback interface that was free a moment ago. */
 export function freePort() {
   return new Promise((resolve, reject) => {
@@ -41,13 +35,6 @@ export function freePort() {
       probe.close(() => resolve(port));
     });
   });
-}
-
-/** A new directory, removed when this process ends. */
-export function freshDirectory() {
-  const path = mkdtempSync(join(tmpdir(), 'chatcall-test-'));
-  process.on('exit', () => rmSync(path, { recursive: true, force: true }));
-  return path;
 }
 
 /** Waits until something accepts connections at `port`. */
@@ -70,22 +57,7 @@ export async function accepting(port, ms = 10_000) {
  */
 export function run(args, { env = {}, cwd = freshDirectory() } = {}) {
   if (!existsSync(binary)) throw new Error(`no binary at ${binary}: build it first, or set CHATCALL_BIN`);
-  const { PATH, HOME, TMPDIR, LANG } = process.env;
-  const inherited = Object.fromEntries(Object.entries({ PATH, HOME, TMPDIR, LANG }).filter(([, value]) => value));
-  const child = spawn(binary, args, { cwd, env: { ...inherited, CHATCALL_CACHE: cache, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
-  children.add(child);
-  const process_ = { child, pid: child.pid, stdout: '', stderr: '', exit: null };
-  for (const stream of ['stdout', 'stderr']) {
-    child[stream].setEncoding('utf8');
-    child[stream].on('data', (text) => {
-      if (process_[stream].length < LOG_BYTES) process_[stream] += text;
-    });
-  }
-  process_.exited = new Promise((done) => {
-    child.once('error', (error) => { process_.exit = { code: null, signal: null, error }; done(process_.exit); });
-    child.once('close', (code, signal) => { children.delete(child); process_.exit ??= { code, signal }; done(process_.exit); });
-  });
-  return process_;
+  return launch(binary, args, { cwd, env: { CHATCALL_CACHE: cache, ...env } });
 }
 
 /** One start of a new binary compiles its component; the others wait for it. Answers what to call after the start. */
@@ -161,7 +133,7 @@ export class Server {
   }
 
   output() {
-    return `${this.process?.stdout ?? ''}${this.process?.stderr ?? ''}`;
+    return printed(this.process);
   }
 
   /** Everything that was ever printed, over all lives. */

@@ -1,8 +1,36 @@
 //! Settings from variables and secrets of the Worker (contract section 9).
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
 use edge_core::object::Kind;
 use edge_core::settings::{self, Settings, Variables};
-use worker::{Env, Error, Result};
+use worker::{Env, Error, Result, console_error};
+
+thread_local!(static DEPLOYMENT: OnceCell<std::result::Result<Rc<Settings>, String>> = const { OnceCell::new() });
+
+/// Settings of this deployment once everything that it needs is bound, or one sentence on what is wrong. Looked at once in
+/// the life of an isolate: what is bound does not change in it.
+pub(crate) fn deployment(env: &Env) -> std::result::Result<Rc<Settings>, String> {
+    let look = || {
+        let found = bound(env).and_then(|()| read(&|name: &str| variable(env, name)));
+        found.map(Rc::new).inspect_err(|why| console_error!("{why}"))
+    };
+    DEPLOYMENT.with(|deployment| deployment.get_or_init(look).clone())
+}
+
+/// Whether objects and the people database can be reached by name.
+fn bound(env: &Env) -> std::result::Result<(), String> {
+    for (kind, class) in [(Kind::Gateway, "Gateway"), (Kind::Room, "Room"), (Kind::User, "User")] {
+        let name = binding(kind);
+        env.durable_object(name).map_err(|_| format!("{name} is not bound: wrangler.toml binds it to the class {class}"))?;
+    }
+    let url = variable(env, "LIBSQL_URL").ok_or("LIBSQL_URL is not set: it names the libsql server of the people database")?;
+    match ["libsql://", "https://", "http://"].iter().any(|scheme| url.starts_with(scheme)) {
+        true => Ok(()),
+        false => Err("LIBSQL_URL takes libsql://…, https://… or http://…".to_owned()),
+    }
+}
 
 /// A variable or secret, when it is set and not empty.
 pub(crate) fn variable(env: &Env, name: &str) -> Option<String> {
@@ -13,7 +41,7 @@ pub(crate) fn variable(env: &Env, name: &str) -> Option<String> {
 /// Gateways of a deployment: each holds some thousand sockets.
 const GATEWAYS: u64 = 8;
 
-/// Settings of this deployment.
+/// Settings of this deployment, for objects: the handler in front has looked at the rest.
 pub(crate) fn settings(env: &Env) -> Result<Settings> {
     read(&|name: &str| variable(env, name)).map_err(Error::RustError)
 }
@@ -22,8 +50,11 @@ fn read(vars: &impl Variables) -> std::result::Result<Settings, String> {
     let mut settings = Settings::read(vars)?;
     settings.signing_key = settings::signing_key(vars)?;
     settings.refresh_secret = settings::secret(vars, "JWT_REFRESH_SECRET")?.unwrap_or_default();
-    if settings.signing_key.is_none() || settings.refresh_secret.is_empty() {
-        return Err("JWT_PRIVATE_KEY (or JWT_SECRET) and JWT_REFRESH_SECRET must be set as secrets".into());
+    if settings.signing_key.is_none() {
+        return Err("JWT_PRIVATE_KEY (or JWT_SECRET) is not set: put it as a secret".into());
+    }
+    if settings.refresh_secret.is_empty() {
+        return Err("JWT_REFRESH_SECRET is not set: put it as a secret".into());
     }
     settings.gateways = vars.number("GATEWAYS", 1, 1_024)?.unwrap_or(GATEWAYS) as u32;
     settings.hibernate();

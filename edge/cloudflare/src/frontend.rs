@@ -1,20 +1,24 @@
 //! The fetch handler: Engine.IO to a gateway, everything else to the handlers of `edge-core` over `Platform`.
 
+use std::cell::Cell;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
-use edge_core::http;
+use edge_core::error::Failure;
+use edge_core::http::{self, unavailable};
 use edge_core::limits;
 use edge_core::object::{CallError, CallKey, Kind, ObjectId, RequestHead, Response};
 use edge_core::objects::{self, Message};
 use edge_core::platform::{Platform, StoreError};
 use edge_core::settings::Settings;
+use edge_core::sql::people_schema::{self, SchemaError};
 use edge_core::sql::{Rows, Statement};
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use serde_json::json;
-use wire::Timestamp;
-use worker::{Context, Date, Env, Headers, Method, Request, RequestInit, Result, Stub, event, Delay};
+use wire::{ErrorCode, Timestamp};
+use worker::{Context, Date, Delay, Env, Headers, Method, Request, RequestInit, Result, Stub, console_error, event};
 
 use crate::config::{self, binding};
 use crate::hrana::People;
@@ -26,24 +30,27 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Marks a call between objects, which is no request from outside.
 pub(crate) const OBJECT_CALL: &str = "x-chatcall-object";
 
+thread_local!(static SCHEMA_IS_THERE: Cell<bool> = const { Cell::new(false) });
+
 #[event(fetch)]
 async fn fetch(req: Request, env: Env, _context: Context) -> Result<worker::Response> {
-    if req.path() == "/socket.io/" || req.path() == "/socket.io" {
-        return to_gateway(req, &env).await;
+    if req.headers().has(OBJECT_CALL)? {
+        // Only objects and handlers speak to objects; nobody outside may look like one.
+        return worker::Response::error("", Failure::new(ErrorCode::NotFound).status());
     }
-    let settings = config::settings(&env)?;
+    let settings = match config::deployment(&env) {
+        Ok(settings) => settings,
+        Err(why) => return response(unavailable(&request(req).await?, &why, &Settings::default(), now())),
+    };
+    if req.path() == "/socket.io/" || req.path() == "/socket.io" {
+        return to_gateway(req, &env, &settings).await;
+    }
     let platform = Workers { env, settings };
-    let response = http::handle(&platform, request(req).await?).await;
-    self::response(response)
+    response(platform.answer(request(req).await?).await)
 }
 
 /// Polling requests and upgrades go to the gateway that the `sid` names, new ones to any.
-async fn to_gateway(req: Request, env: &Env) -> Result<worker::Response> {
-    let settings = config::settings(env)?;
-    if req.headers().has(OBJECT_CALL)? {
-        // Only objects and handlers speak to objects; nobody outside may look like one.
-        return worker::Response::error("", edge_core::error::Failure::new(wire::ErrorCode::NotFound).status());
-    }
+async fn to_gateway(req: Request, env: &Env, settings: &Settings) -> Result<worker::Response> {
     let url = req.url()?;
     let sid = url.query_pairs().find(|(name, _)| name == "sid").map(|(_, value)| value.into_owned());
     let known = sid.as_deref().and_then(objects::gateway_of_sid);
@@ -54,8 +61,8 @@ async fn to_gateway(req: Request, env: &Env) -> Result<worker::Response> {
     let id = known.unwrap_or_else(|| objects::gateway(if sid.is_some() { 0 } else { any }));
     let upgrade = is_upgrade(&req)?;
     let (origin, host) = (req.headers().get("origin")?, req.headers().get("host")?);
-    if upgrade && !http::cors::origin_allowed(origin.as_deref(), host.as_deref(), &settings) {
-        return worker::Response::error("", edge_core::error::Failure::new(wire::ErrorCode::PermissionDenied).status());
+    if upgrade && !http::cors::origin_allowed(origin.as_deref(), host.as_deref(), settings) {
+        return worker::Response::error("", Failure::new(ErrorCode::PermissionDenied).status());
     }
     env.durable_object(binding(Kind::Gateway))?.get_by_name(&id.name)?.fetch_with_request(req).await
 }
@@ -137,7 +144,7 @@ pub(crate) fn replied(msg: &Message) -> Result<worker::Response> {
 
 /// A call that got no answer.
 pub(crate) fn not_replied(error: CallError) -> Result<worker::Response> {
-    let status = edge_core::error::Failure::new(wire::ErrorCode::NodeUnavailable).status();
+    let status = Failure::new(ErrorCode::NodeUnavailable).status();
     Ok(worker::Response::from_json(&json!({"error": error}))?.with_status(status))
 }
 
@@ -166,7 +173,35 @@ async fn try_call(stub: &Stub, to: &ObjectId, envelope: &Envelope) -> Result<std
 
 struct Workers {
     env: Env,
-    settings: Settings,
+    settings: Rc<Settings>,
+}
+
+impl Workers {
+    async fn answer(&self, request: http::Request) -> Response {
+        if let Err(error) = self.prepare().await {
+            let why = format!("LIBSQL_URL: {error}");
+            console_error!("{why}");
+            // Health has words of its own for a database out of reach, and a page needs none.
+            let needs = request.path.starts_with("/api/") && !request.path.ends_with("/health");
+            if needs || matches!(error, SchemaError::Newer(_)) {
+                return unavailable(&request, &why, &self.settings, now());
+            }
+        }
+        http::handle(self, request).await
+    }
+
+    /// Creates what the people database misses, once in the life of an isolate.
+    async fn prepare(&self) -> std::result::Result<(), SchemaError> {
+        if !SCHEMA_IS_THERE.get() {
+            people_schema::migrate(self).await?;
+            SCHEMA_IS_THERE.set(true);
+        }
+        Ok(())
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp(Date::now().as_millis())
 }
 
 impl Platform for Workers {
@@ -190,7 +225,7 @@ impl Platform for Workers {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp(Date::now().as_millis())
+        now()
     }
 
     fn random(&self) -> [u8; 32] {
