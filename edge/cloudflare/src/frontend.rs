@@ -18,17 +18,20 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use serde_json::json;
 use wire::{ErrorCode, Timestamp};
+use worker::js_sys::Uint8Array;
 use worker::{Context, Date, Delay, Env, Headers, Method, Request, RequestInit, Result, Stub, console_error, event};
 
 use crate::config::{self, binding};
 use crate::hrana::People;
-use crate::objects::{Envelope, stub};
+use crate::objects::stub;
 
 /// As the own host's.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Marks a call between objects, which is no request from outside.
+/// Who calls an object. Marks a call between objects, which is no request from outside.
 pub(crate) const OBJECT_CALL: &str = "x-chatcall-object";
+/// The key of the call.
+const CALL_KEY: &str = "x-chatcall-call";
 
 thread_local!(static SCHEMA_IS_THERE: Cell<bool> = const { Cell::new(false) });
 
@@ -149,26 +152,46 @@ pub(crate) fn not_replied(error: CallError) -> Result<worker::Response> {
 }
 
 /// Calls an object. Without an answer in time the outcome is unknown.
-pub(crate) async fn call(stub: &Stub, to: &ObjectId, envelope: &Envelope) -> std::result::Result<Message, CallError> {
-    let (answer, late) = (pin!(try_call(stub, to, envelope)), pin!(Delay::from(CALL_TIMEOUT)));
+pub(crate) async fn call(
+    stub: &Stub,
+    to: &ObjectId,
+    from: &ObjectId,
+    call: CallKey,
+    msg: &Message,
+) -> std::result::Result<Message, CallError> {
+    let (answer, late) = (pin!(try_call(stub, to, from, call, msg)), pin!(Delay::from(CALL_TIMEOUT)));
     match select(answer, late).await {
         Either::Left((Ok(answer), _)) => answer,
         _ => Err(CallError::Lost),
     }
 }
 
-async fn try_call(stub: &Stub, to: &ObjectId, envelope: &Envelope) -> Result<std::result::Result<Message, CallError>> {
+async fn try_call(
+    stub: &Stub,
+    to: &ObjectId,
+    from: &ObjectId,
+    call: CallKey,
+    msg: &Message,
+) -> Result<std::result::Result<Message, CallError>> {
     let headers = Headers::new();
-    headers.set(OBJECT_CALL, "1")?;
+    headers.set(OBJECT_CALL, &from.to_string())?;
+    headers.set(CALL_KEY, &call.0.to_string())?;
     let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_headers(headers).with_body(Some(serde_json::to_string(envelope)?.into()));
-    let url = format!("https://objects.internal/{}/{}", to.kind.as_str(), to.name);
-    let req = Request::new_with_init(&url, &init)?;
+    let body = Uint8Array::from(msg.to_bytes().as_slice());
+    init.with_method(Method::Post).with_headers(headers).with_body(Some(body.into()));
+    let req = Request::new_with_init(&format!("https://objects.internal/{to}"), &init)?;
     let mut answer = stub.fetch_with_request(req).await?;
     if answer.status_code() != 200 {
         return Ok(Err(CallError::Failed));
     }
     Ok(Ok(Message::from_bytes(&answer.bytes().await?)))
+}
+
+/// Who calls, and the key of the call.
+pub(crate) fn caller(headers: &Headers) -> Result<(ObjectId, CallKey)> {
+    let from = headers.get(OBJECT_CALL)?.and_then(|from| ObjectId::parse(&from));
+    let call = headers.get(CALL_KEY)?.and_then(|call| call.parse().ok()).map(CallKey);
+    from.zip(call).ok_or_else(|| worker::Error::RustError("an object call without a caller".into()))
 }
 
 struct Workers {
@@ -221,7 +244,7 @@ impl Platform for Workers {
         let from = ObjectId::new(Kind::Http, format!("{:x}", u64::from_le_bytes(self.random()[..8].try_into().unwrap_or_default())));
         let to = ObjectId::new(kind, name);
         let stub = stub(&self.env, &to).map_err(|_| CallError::Lost)?;
-        call(&stub, &to, &Envelope { from, call: CallKey(1), msg }).await
+        call(&stub, &to, &from, CallKey(1), &msg).await
     }
 
     fn now(&self) -> Timestamp {

@@ -25,7 +25,7 @@ use worker::{Date, Env, Error, Method, Request, Result, State, Stub, WebSocket, 
 
 use crate::{config, frontend, socket, storage};
 
-pub(crate) use calls::{Envelope, stub};
+pub(crate) use calls::stub;
 
 /// The host of one object.
 struct Host {
