@@ -9,7 +9,8 @@ import { config, deployment } from './config.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const READY_MS = 60_000;
-/** What is left to an orderly end before it is ended. */
+/** What answers that are under way get, and what the database gets to close its files. */
+const DRAIN_MS = 500;
 const STOP_MS = 10_000;
 
 /** The bundle that `cargo xtask cloudflare-build` makes. */
@@ -64,9 +65,9 @@ async function before(process_, what, ready) {
 }
 
 /** Signals a process and waits for its end, at worst with SIGKILL. Whether it went by itself. */
-async function end(process_, signal) {
+async function end(process_, signal, ms) {
   process_.child.kill(signal);
-  const late = sleep(STOP_MS, 'late', { ref: false });
+  const late = sleep(ms, 'late', { ref: false });
   const inTime = (await Promise.race([process_.exited, late])) !== 'late';
   if (!inTime) {
     process_.child.kill('SIGKILL');
@@ -142,13 +143,13 @@ export class Edge {
     this.baseUrl = `http://127.0.0.1:${this.port}`;
   }
 
-  /** Ends workerd, then the database behind it. Whether both went by themselves. */
+  /**
+   * Ends workerd, then the database behind it. workerd waits for its connections, so that open sockets are cut; that is
+   * what a deploy does too. Whether the database went by itself.
+   */
   async stop(signal = 'SIGTERM') {
-    let orderly = true;
-    for (const process_ of [this.workerd, this.sqld]) {
-      if (process_) orderly = (await end(process_, signal)) && orderly;
-    }
-    return orderly;
+    if (this.workerd) await end(this.workerd, signal, DRAIN_MS);
+    return !this.sqld || end(this.sqld, signal, STOP_MS);
   }
 }
 

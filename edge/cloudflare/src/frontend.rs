@@ -162,7 +162,11 @@ pub(crate) async fn call(
     let (answer, late) = (pin!(try_call(stub, to, from, call, msg)), pin!(Delay::from(CALL_TIMEOUT)));
     match select(answer, late).await {
         Either::Left((Ok(answer), _)) => answer,
-        _ => Err(CallError::Lost),
+        Either::Left((Err(error), _)) => {
+            console_error!("a call to {}/{} is lost: {error}", to.kind.as_str(), to.name);
+            Err(CallError::Lost)
+        }
+        Either::Right(_) => Err(CallError::Lost),
     }
 }
 

@@ -8,7 +8,7 @@ use edge_core::sql::{Rows, Statement, Value};
 use worker::js_sys::{Function, Reflect};
 use worker::wasm_bindgen::closure::Closure;
 use worker::wasm_bindgen::{JsCast, JsValue};
-use worker::{Error, Result, SqlStorage, SqlStorageValue, Storage};
+use worker::{Error, Result, SqlStorage, SqlStorageValue, Storage, console_error};
 
 /// Migrations of a kind of object, in order.
 fn migrations(kind: Kind) -> &'static [&'static str] {
@@ -102,7 +102,7 @@ pub(crate) fn persist(storage: &Storage, statements: Vec<Statement>) -> std::res
     match (transaction, failed.borrow_mut().take()) {
         (Ok(_), None) => Ok(written.get()),
         (_, Some(error)) => Err(error),
-        (Err(_), None) => Err(PersistError::Io),
+        (Err(error), None) => Err(persist_error(&error.into())),
     }
 }
 
@@ -119,6 +119,7 @@ fn persist_error(error: &Error) -> PersistError {
     } else if text.contains("SQLITE_FULL") || text.contains("disk is full") {
         PersistError::Full
     } else {
+        console_error!("storage of an object: {text}");
         PersistError::Io
     }
 }

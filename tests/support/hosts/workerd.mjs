@@ -65,7 +65,7 @@ export class Workerd {
     const { exit, orderly } = await this.#end('SIGTERM');
     const panic = this.everything().split('\n').find((line) => PANIC.test(line));
     assert.equal(panic, undefined, `a panic:\n${this.everything().slice(-4_000)}`);
-    assert.ok(orderly, 'ended by SIGKILL only');
+    assert.ok(orderly, 'the database ended by SIGKILL only');
     return exit;
   }
 
