@@ -9,6 +9,7 @@ mod classes;
 mod meter;
 mod outputs;
 mod projections;
+mod sleep;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -34,6 +35,7 @@ struct Host {
     kind: Kind,
     inner: RefCell<Inner>,
     requests: Cell<u64>,
+    sleep: sleep::Sleep,
     meter: meter::Meter,
 }
 
@@ -65,8 +67,8 @@ fn failed(sentence: impl Into<String>) -> Error {
 
 impl Host {
     fn new(state: State, env: Env, kind: Kind) -> Rc<Self> {
-        let meter = meter::Meter::new(&env);
-        Rc::new(Self { state, env, kind, inner: RefCell::default(), requests: Cell::new(0), meter })
+        let (sleep, meter) = (sleep::Sleep::new(&env), meter::Meter::new(&env));
+        Rc::new(Self { state, env, kind, inner: RefCell::default(), requests: Cell::new(0), sleep, meter })
     }
 
     fn id(&self) -> ObjectId {
@@ -78,7 +80,7 @@ impl Host {
         if self.inner.borrow().object.is_some() {
             return Ok(());
         }
-        let settings = Rc::new(config::settings(&self.env)?);
+        let settings = config::settings(&self.env)?;
         let storage = self.state.storage();
         storage::migrate(&storage, self.kind)?;
         // Alarms and sockets begin lives too, and then the runtime may not know the name any more.
@@ -175,6 +177,7 @@ impl Host {
         };
         let (sender, receiver) = oneshot::channel();
         self.inner.borrow_mut().polls.insert(number, sender);
+        self.sleep.polled(now());
         self.give(match body {
             None => Input::PollGet { req: number, head },
             Some(body) => Input::PollPost { req: number, head, body },

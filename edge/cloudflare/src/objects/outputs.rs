@@ -116,7 +116,7 @@ impl Host {
     fn load_people(self: &Rc<Self>, load: u64, statements: Vec<Statement>) {
         self.meter.count("people", 1);
         let host = self.clone();
-        self.state.wait_until(async move {
+        self.spawn(async move {
             let result = match People::new(&host.env) {
                 Ok(people) => people.read(&statements).await,
                 Err(error) => Err(error),
