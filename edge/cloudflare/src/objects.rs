@@ -12,7 +12,7 @@ mod projections;
 mod sleep;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use edge_core::error::CloseCode;
@@ -50,6 +50,8 @@ struct Inner {
     holding: u32,
     projections: projections::Projections,
     sockets: BTreeMap<SocketId, WebSocket>,
+    /// Those without an attachment: they are closed in seconds, or attached.
+    fresh: BTreeSet<SocketId>,
     /// Calls over one stub arrive in their order.
     stubs: BTreeMap<ObjectId, Rc<Stub>>,
     answers: BTreeMap<(ObjectId, CallKey), oneshot::Sender<Message>>,
@@ -164,7 +166,11 @@ impl Host {
         let pair = WebSocketPair::new()?;
         let id = socket::number(frontend::random()?);
         socket::accept(&self.state, &pair.server, id);
-        self.inner.borrow_mut().sockets.insert(id, pair.server);
+        {
+            let mut inner = self.inner.borrow_mut();
+            inner.sockets.insert(id, pair.server);
+            inner.fresh.insert(id);
+        }
         self.give(Input::SocketOpened { socket: id, head });
         worker::Response::from_websocket(pair.client)
     }
@@ -222,7 +228,11 @@ impl Host {
     }
 
     fn lost(self: &Rc<Self>, socket: SocketId, clean: bool) {
-        self.inner.borrow_mut().sockets.remove(&socket);
+        {
+            let mut inner = self.inner.borrow_mut();
+            inner.sockets.remove(&socket);
+            inner.fresh.remove(&socket);
+        }
         self.give(Input::SocketClosed { socket, clean });
     }
 }
