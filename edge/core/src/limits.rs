@@ -98,6 +98,8 @@ pub const MARKS_COALESCE_MS: u64 = 3_000;
 pub const PROJECT_COALESCE_MS: u64 = 2_000;
 /// Presence changes are told at most this often per watcher.
 pub const PRESENCE_COALESCE_MS: u64 = 1_000;
+/// Watchers that could not be told of a presence change are told again after this time.
+pub const TELL_AGAIN_MS: u64 = 5_000;
 /// Keys of repeated sends are kept at least this long (M2).
 pub const DEDUPE_MS: u64 = 7 * 24 * 3_600_000;
 /// Keys of repeated sends that a Room keeps in memory.

@@ -115,7 +115,7 @@ impl User {
         match ready.calls.remove(&call) {
             Some(Called::Verify { gateway, epoch }) => self.verified(&gateway, epoch, result, now),
             Some(Called::Outbox { id }) => self.outbox_replied(id, &result, now),
-            Some(Called::Told { listener, msg, tries }) => self.told(listener, msg, tries, result),
+            Some(Called::Told { listener, msg, tries }) => self.told(listener, msg, tries, result, now),
             Some(Called::Close { gateway, epoch, msg, tries }) if result.is_err() => {
                 self.close_again(&gateway, epoch, msg, tries);
             }

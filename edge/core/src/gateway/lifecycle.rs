@@ -25,11 +25,12 @@ impl Gateway {
     /// Forgets everything and rebuilds the sockets that survived.
     pub(super) fn started(&mut self, sockets: Vec<(SocketId, Vec<u8>)>, epoch: u64, seed: [u8; 32], now: Timestamp) {
         *self = Self::with_verify(&self.name, self.settings.clone(), self.verify);
-        // A life that only slept keeps its epoch, and must not count its calls from where the one before did.
-        self.fx = Effects::new(if self.settings.hibernates { now.0 } else { epoch });
+        self.rng = ChaCha20Rng::from_seed(seed);
+        // A life that only slept keeps its epoch, and must not count its calls from where the one before did, even if that
+        // began at the same instant.
+        self.fx = Effects::new(if self.settings.hibernates { self.rng.next_u64() } else { epoch });
         self.epoch = epoch;
         self.fresh = true;
-        self.rng = ChaCha20Rng::from_seed(seed);
         for (socket, data) in sockets {
             match Attachment::decode(&data) {
                 Some(saved) if !self.is_test() => self.restore(socket, saved, now),
