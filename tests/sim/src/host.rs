@@ -76,6 +76,8 @@ pub(crate) struct Slot {
     /// Where objects sleep: inputs of this life that the host has yet to give.
     pub(crate) pending: u32,
     pub(crate) gathered: crate::sleep::Gathered,
+    /// When the last life was ended by a crash.
+    pub(crate) died_us: u64,
     /// When the newest message to each other object arrives: they keep their order.
     pub(crate) sent: BTreeMap<usize, u64>,
 }
@@ -114,6 +116,7 @@ impl Slot {
             storm: (0, 0),
             pending: 0,
             gathered: crate::sleep::Gathered::default(),
+            died_us: 0,
             sent: BTreeMap::new(),
         }
     }
@@ -583,6 +586,11 @@ impl World {
             let msg = Box::new(msg.clone());
             self.after(later, Event::Message { to, from: from.clone(), caller, call, msg, host, life });
         }
+        if self.sleeps()
+            && let Some(sender) = self.index.get(&from)
+        {
+            life = Some(self.slots[*sender].life);
+        }
         self.after(us, Event::Message { to, from, caller, call, msg: Box::new(msg), host, life });
     }
 
@@ -600,7 +608,11 @@ impl World {
         msg: Message,
         life: Option<u64>,
     ) {
-        if life.is_some_and(|life| life != self.slots[to].life) {
+        if self.sleeps() {
+            if life.is_some_and(|life| self.sender_died(&from, life)) {
+                return;
+            }
+        } else if life.is_some_and(|life| life != self.slots[to].life) {
             return;
         }
         if let Some((caller, token)) = caller
@@ -784,6 +796,7 @@ impl World {
         self.slots[slot].guest = None;
         self.slots[slot].held.clear();
         self.slots[slot].gathered = crate::sleep::Gathered::default();
+        self.slots[slot].died_us = self.now_us;
         self.finish_commits(slot, how);
         self.fail_calls_to(slot, CallError::Lost);
         self.forget_calls_of(Caller::Slot(slot));

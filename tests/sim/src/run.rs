@@ -121,7 +121,7 @@ impl World {
     /// The machine dies once more, and what is stored is read.
     fn read_truth(&mut self) {
         self.host_crash();
-        let up = self.host_up_at_us;
+        let up = self.host_up_at_us.max(self.now_us);
         self.run_until(up);
         for n in 0..self.conversations.len() {
             if !self.conversations[n].created {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use edge_core::limits;
-use edge_core::object::{Frame, Input, Kind, SocketId, Store};
+use edge_core::object::{Frame, Input, Kind, ObjectId, SocketId, Store};
 use edge_core::sql::Statement;
 use wire::Timestamp;
 
@@ -19,6 +19,11 @@ use crate::world::{Event, World, tell};
 
 /// Pause before rows that somebody waits for are tried again.
 const PEOPLE_RETRY_US: u64 = 300_000;
+
+/// Messages of a life that crashed arrive within this time.
+const AFTER_DEATH_US: u64 = 100_000;
+/// Most sleep per event once people only wait to come to rest: a socket that is not authenticated yet does not survive it.
+const RESTING_SLEEP: f64 = 0.1;
 
 /// Rows of the people database that wait in the memory of a host of one object, the newest per key.
 #[derive(Debug, Default)]
@@ -72,10 +77,15 @@ impl World {
     /// Behind each event the object that it was for may fall asleep.
     pub(crate) fn maybe_sleep(&mut self) {
         if let Some(slot) = self.last.take()
-            && self.rng.chance(self.scenario.sleep.after_event)
+            && self.rng.chance(self.sleep_after_event())
         {
             self.fall_asleep(slot);
         }
+    }
+
+    fn sleep_after_event(&self) -> f64 {
+        let rate = self.scenario.sleep.after_event;
+        if self.settling { rate.min(RESTING_SLEEP) } else { rate }
     }
 
     pub(crate) fn night(&mut self) {
@@ -187,6 +197,12 @@ impl World {
         let newest = self.slots[sender].sent.entry(to).or_default();
         *newest = (now + us).max(*newest + 1);
         *newest - now
+    }
+
+    /// What a crash finds under way arrives soon, or never.
+    pub(crate) fn sender_died(&self, from: &ObjectId, life: u64) -> bool {
+        let Some(slot) = self.index.get(from).map(|sender| &self.slots[*sender]) else { return false };
+        (slot.life != life || !slot.live) && self.now_us.saturating_sub(slot.died_us) > AFTER_DEATH_US
     }
 
     // ---- people database

@@ -86,7 +86,8 @@ pub struct Bugs {
 /// What happens at a point of virtual time.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A message reaches an object. With `life`, only while the object still lives that life.
+    /// A message reaches an object. With `life`, only while the object still lives that life; where objects sleep it is
+    /// the life of the sender.
     Message {
         to: usize,
         from: ObjectId,
