@@ -359,7 +359,7 @@ impl Room {
             self.flush_marks(now);
         }
         let State::Ready(ready) = &mut self.state else { return };
-        ready.audience_alarm(&mut self.fx, self.id, now);
+        ready.audience_alarm(&mut self.fx, self.id, self.settings.hibernates, now);
         if !self.settings.hibernates && now.since(self.last_use) >= limits::IDLE_MS {
             if ready.nothing_under_way() && self.fx.settled() {
                 ready.goodbye(&mut self.fx, self.id);

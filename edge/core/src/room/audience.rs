@@ -17,6 +17,8 @@ pub(super) struct Audience {
     gateways: BTreeMap<String, There>,
     /// Members that were asked and did not answer yet.
     locating: BTreeSet<UserId>,
+    /// Those whose answer did not come.
+    unlocated: BTreeSet<UserId>,
     /// Right after a start events wait for the answers, so that nobody is forgotten.
     hold_until: Option<Timestamp>,
     held: (Vec<Numbered>, Vec<LiveEvent>),
@@ -46,6 +48,8 @@ struct There {
     version: u64,
     /// The gateway was sent this version.
     told: bool,
+    /// Newest event that it took, or will take because it came with the audience.
+    taken: u64,
 }
 
 /// A call of ours that is under way.
@@ -53,7 +57,7 @@ struct There {
 pub(super) enum Called {
     Locate { user: UserId },
     /// `batch` is kept while the gateway may not know the audience.
-    Deliver { gateway: String, epoch: u64, batch: Option<(Vec<Numbered>, Vec<LiveEvent>)> },
+    Deliver { gateway: String, epoch: u64, newest: u64, batch: Option<(Vec<Numbered>, Vec<LiveEvent>)> },
 }
 
 impl Room {
@@ -95,6 +99,7 @@ impl Audience {
             users: BTreeSet::new(),
             version: 0,
             told: false,
+            taken: 0,
         });
         if at.epoch < there.epoch {
             return arrival;
@@ -175,6 +180,7 @@ impl Ready {
         // something in between. Right after a start the events of that time are held instead.
         let late = self.audience.hold_until.is_none();
         self.audience.locating.remove(&user);
+        self.audience.unlocated.remove(&user);
         let known = self.audience.places.get(&user);
         if known.is_none_or(|place| (place.epoch, place.version) <= (epoch, version)) {
             let before: Vec<String> = known.into_iter().flat_map(|place| &place.gateways).map(|at| at.gateway.clone()).collect();
@@ -247,6 +253,10 @@ impl Ready {
         let Some(there) = self.audience.gateways.get_mut(gateway) else { return };
         let users = (tell_users || !there.told).then(|| there.users.iter().copied().collect());
         there.told = true;
+        let newest = durable.last().map_or(0, |numbered| numbered.seq);
+        if users.is_some() {
+            there.taken = there.taken.max(newest);
+        }
         let batch = users.is_none().then(|| (durable.clone(), live.clone()));
         let msg = Message::Deliver {
             room,
@@ -259,7 +269,7 @@ impl Ready {
         };
         let epoch = there.epoch;
         let call = fx.call(ObjectId::new(Kind::Gateway, gateway), msg);
-        self.calls.insert(call, Called::Deliver { gateway: gateway.to_owned(), epoch, batch });
+        self.calls.insert(call, Called::Deliver { gateway: gateway.to_owned(), epoch, newest, batch });
     }
 
     /// An answer to a call of ours.
@@ -277,6 +287,8 @@ impl Ready {
             }
             (Some(Called::Locate { user }), _) => {
                 self.audience.locating.remove(&user);
+                self.audience.unlocated.insert(user);
+                self.audience.locate_at.get_or_insert(now.plus_ms(limits::LOCATE_AGAIN_MS));
                 if self.audience.hold_until.is_some() && self.audience.locating.is_empty() {
                     self.release_held(fx, room);
                 }
@@ -284,13 +296,22 @@ impl Ready {
             (Some(Called::Deliver { gateway, epoch, .. }), Ok(Message::Accepted { stale: true, .. })) => {
                 self.gone(fx, room, &gateway, epoch);
             }
-            (Some(Called::Deliver { gateway, batch, .. }), Ok(Message::Accepted { unknown_audience: true, .. })) => {
-                let (durable, live) = batch.unwrap_or_default();
+            (Some(Called::Deliver { gateway, newest, batch, .. }), Ok(Message::Accepted { unknown_audience: true, .. })) => {
+                let (mut durable, live) = batch.unwrap_or_default();
+                if self.audience.gateways.get(&gateway).is_some_and(|there| there.taken > newest) {
+                    // It forgot, in a sleep, what it wrote since to sockets without a cursor: those with one pull.
+                    durable.clear();
+                }
                 self.deliver_to(fx, room, &gateway, durable, live, true);
             }
             (Some(Called::Deliver { gateway, .. }), Err(_)) => {
                 self.audience.behind.insert(gateway);
                 self.audience.retry_at = Some(now.plus_ms(limits::DELIVER_RETRY_MS));
+            }
+            (Some(Called::Deliver { gateway, newest, .. }), Ok(_)) => {
+                if let Some(there) = self.audience.gateways.get_mut(&gateway) {
+                    there.taken = there.taken.max(newest);
+                }
             }
             _ => {}
         }
@@ -315,7 +336,7 @@ impl Ready {
         self.locate(fx, room, user);
     }
 
-    pub(super) fn audience_alarm(&mut self, fx: &mut Effects, room: RoomId, now: Timestamp) {
+    pub(super) fn audience_alarm(&mut self, fx: &mut Effects, room: RoomId, sleeps: bool, now: Timestamp) {
         let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         if due(self.audience.hold_until) {
             self.release_held(fx, room);
@@ -325,6 +346,12 @@ impl Ready {
             self.announce_head(fx, room);
         }
         if due(self.audience.locate_at) {
+            self.audience.locate_at = None;
+            let unlocated = std::mem::take(&mut self.audience.unlocated);
+            if sleeps {
+                unlocated.into_iter().for_each(|user| self.locate(fx, room, user));
+                return;
+            }
             self.audience.locating.clear();
             self.calls.retain(|_, called| matches!(called, Called::Deliver { .. }));
             self.locate_all(fx, room, false, now);
