@@ -338,7 +338,8 @@ impl Gateway {
                 // A replay has ended: cursors can be written again.
                 (entry.save_wanted, entry.touched) = (true, now);
             }
-            if entry.direct.is_some() && entry.saved == Saved::Nothing {
+            let at_once = entry.save_wanted && quiet && self.settings.attach_after_ms == 0;
+            if entry.direct.is_some() && (at_once || entry.saved == Saved::Nothing) {
                 self.save(id);
             }
         }

@@ -6,6 +6,7 @@ use wire::{SessionId, Timestamp, UserId};
 
 use super::contacts::Contact;
 use super::{Ready, State, User};
+use crate::limits;
 use crate::object::{Input, PersistError, Store};
 use crate::sql::{self, Rows, Value};
 
@@ -34,6 +35,7 @@ impl User {
         let Some(ready) = result.ok().and_then(|rows| parse(rows, self.sleeps, now)) else {
             // Storage is out of reach: say so, and try again with the next question.
             self.state = State::New;
+            self.load_again = self.sleeps.then(|| now.plus_ms(limits::LOAD_AGAIN_MS));
             for input in waiting {
                 if let Input::Object { from, call, .. } = input {
                     self.refuse(&from, call, wire::ErrorCode::NodeUnavailable);
