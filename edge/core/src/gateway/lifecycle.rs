@@ -76,6 +76,7 @@ impl Gateway {
         match held.cursor {
             Cursor::None => {}
             Cursor::Cut => slot.mode = Mode::Cut,
+            Cursor::Above { next } => slot.next = next,
             // Whatever came meanwhile would have ended the sleep: the cursor is exact.
             Cursor::Next { next, generation } if self.settings.hibernates => {
                 slot.mode = Mode::Tracked;
@@ -380,6 +381,7 @@ impl Gateway {
         for room in &live.rooms {
             let Some(slot) = slot_of(&mut self.rooms, *room, id) else { continue };
             let cursor = match slot.mode {
+                Mode::Live if self.settings.hibernates && slot.next > 0 => Cursor::Above { next: slot.next },
                 Mode::Live => Cursor::None,
                 Mode::Tracked | Mode::Replaying => Cursor::Next { next: slot.next, generation: slot.generation },
                 Mode::Cut => Cursor::Cut,

@@ -48,8 +48,6 @@ struct There {
     version: u64,
     /// The gateway was sent this version.
     told: bool,
-    /// Newest event that it took, or will take because it came with the audience.
-    taken: u64,
 }
 
 /// A call of ours that is under way.
@@ -57,7 +55,7 @@ struct There {
 pub(super) enum Called {
     Locate { user: UserId },
     /// `batch` is kept while the gateway may not know the audience.
-    Deliver { gateway: String, epoch: u64, newest: u64, batch: Option<(Vec<Numbered>, Vec<LiveEvent>)> },
+    Deliver { gateway: String, epoch: u64, batch: Option<(Vec<Numbered>, Vec<LiveEvent>)> },
 }
 
 impl Room {
@@ -99,7 +97,6 @@ impl Audience {
             users: BTreeSet::new(),
             version: 0,
             told: false,
-            taken: 0,
         });
         if at.epoch < there.epoch {
             return arrival;
@@ -253,10 +250,6 @@ impl Ready {
         let Some(there) = self.audience.gateways.get_mut(gateway) else { return };
         let users = (tell_users || !there.told).then(|| there.users.iter().copied().collect());
         there.told = true;
-        let newest = durable.last().map_or(0, |numbered| numbered.seq);
-        if users.is_some() {
-            there.taken = there.taken.max(newest);
-        }
         let batch = users.is_none().then(|| (durable.clone(), live.clone()));
         let msg = Message::Deliver {
             room,
@@ -269,7 +262,7 @@ impl Ready {
         };
         let epoch = there.epoch;
         let call = fx.call(ObjectId::new(Kind::Gateway, gateway), msg);
-        self.calls.insert(call, Called::Deliver { gateway: gateway.to_owned(), epoch, newest, batch });
+        self.calls.insert(call, Called::Deliver { gateway: gateway.to_owned(), epoch, batch });
     }
 
     /// An answer to a call of ours.
@@ -296,22 +289,13 @@ impl Ready {
             (Some(Called::Deliver { gateway, epoch, .. }), Ok(Message::Accepted { stale: true, .. })) => {
                 self.gone(fx, room, &gateway, epoch);
             }
-            (Some(Called::Deliver { gateway, newest, batch, .. }), Ok(Message::Accepted { unknown_audience: true, .. })) => {
-                let (mut durable, live) = batch.unwrap_or_default();
-                if self.audience.gateways.get(&gateway).is_some_and(|there| there.taken > newest) {
-                    // It forgot, in a sleep, what it wrote since to sockets without a cursor: those with one pull.
-                    durable.clear();
-                }
+            (Some(Called::Deliver { gateway, batch, .. }), Ok(Message::Accepted { unknown_audience: true, .. })) => {
+                let (durable, live) = batch.unwrap_or_default();
                 self.deliver_to(fx, room, &gateway, durable, live, true);
             }
             (Some(Called::Deliver { gateway, .. }), Err(_)) => {
                 self.audience.behind.insert(gateway);
                 self.audience.retry_at = Some(now.plus_ms(limits::DELIVER_RETRY_MS));
-            }
-            (Some(Called::Deliver { gateway, newest, .. }), Ok(_)) => {
-                if let Some(there) = self.audience.gateways.get_mut(&gateway) {
-                    there.taken = there.taken.max(newest);
-                }
             }
             _ => {}
         }
