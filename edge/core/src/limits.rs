@@ -20,6 +20,10 @@ pub const POLL_HOLD_MS: u64 = 25_000;
 pub const ABSENT_IDLE_MS: u64 = 5_000;
 /// A Room asks again where its members are.
 pub const LOCATE_EVERY_MS: u64 = 30_000;
+/// Storage that was out of reach at the start of a life is asked again after this time, where objects sleep.
+pub const LOAD_AGAIN_MS: u64 = 5_000;
+/// A member's User that did not answer is asked again after this time.
+pub const LOCATE_AGAIN_MS: u64 = 1_000;
 /// Events wait at most this long for the whereabouts of members right after a Room was loaded.
 pub const LOCATE_HOLD_MS: u64 = 1_000;
 /// A batch that a gateway did not take is followed by another try after this time.
@@ -98,6 +102,8 @@ pub const MARKS_COALESCE_MS: u64 = 3_000;
 pub const PROJECT_COALESCE_MS: u64 = 2_000;
 /// Presence changes are told at most this often per watcher.
 pub const PRESENCE_COALESCE_MS: u64 = 1_000;
+/// Watchers that could not be told of a presence change are told again after this time.
+pub const TELL_AGAIN_MS: u64 = 5_000;
 /// Keys of repeated sends are kept at least this long (M2).
 pub const DEDUPE_MS: u64 = 7 * 24 * 3_600_000;
 /// Keys of repeated sends that a Room keeps in memory.

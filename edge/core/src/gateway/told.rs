@@ -64,7 +64,8 @@ impl Gateway {
         if self.sockets_of(user) > 0 {
             return;
         }
-        if result.is_err() {
+        // A User that could not load refuses: it has not noted anything.
+        if !matches!(result, Ok(Message::Done)) {
             self.told.leaving.insert(user);
             self.sweep_at.get_or_insert(self.config.round_up_to_sweep(now.plus_ms(1)));
             return;

@@ -253,19 +253,18 @@ impl User {
         }
     }
 
-    pub(super) fn sees_loaded(&mut self, result: Result<Vec<Rows>, PersistError>) {
+    pub(super) fn sees_loaded(&mut self, result: Result<Vec<Rows>, PersistError>, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
         ready.seeing = None;
         if ready.see_again {
             return self.query_sees();
         }
         let arriving = std::mem::take(&mut ready.arriving);
-        if result.is_err() {
-            // Then those are told that remember who may know.
-            self.tell_waiting_watchers();
-        }
-        let State::Ready(ready) = &mut self.state else { return };
         let Ok(rows) = result else {
+            // A gateway that slept could not tell anybody.
+            if ready.presence.forget_waiting() {
+                self.tell_later(now);
+            }
             // Presence is not worth refusing a socket for: it sees nobody until the next change.
             for (from, call) in arriving {
                 self.fx.reply(&from, call, Message::SocketAccepted { sees: Vec::new() });
