@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { direct, group, people, send } from '../support/people.mjs';
+import { direct, group, listed, people, send } from '../support/people.mjs';
 import { isMessageEvent } from '../support/shapes.mjs';
 import { TRANSPORTS } from '../support/sockets.mjs';
 import { needs, target } from '../support/target.mjs';
@@ -64,6 +64,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
       const [ann, bob] = await people(server, 'ann', 'bob');
       const [one, two, three] = [await direct(ann, bob), await group(ann, [bob]), await group(bob, [ann])];
       for (let n = 0; n < 3; n += 1) await send(ann, two.id, 'x');
+      await listed(bob, two.id, 3);
       const b = await bob.connect(transports);
       const ack = await b.resume();
       assert.deepEqual(ack.heads, { [one.id]: 0, [two.id]: 3, [three.id]: 0 });

@@ -41,9 +41,9 @@ pub(crate) fn variable(env: &Env, name: &str) -> Option<String> {
 /// Gateways of a deployment: each holds some thousand sockets.
 const GATEWAYS: u64 = 8;
 
-/// Settings of this deployment, for objects: the handler in front has looked at the rest.
-pub(crate) fn settings(env: &Env) -> Result<Settings> {
-    read(&|name: &str| variable(env, name)).map_err(Error::RustError)
+/// Settings of this deployment, for objects.
+pub(crate) fn settings(env: &Env) -> Result<Rc<Settings>> {
+    deployment(env).map_err(Error::RustError)
 }
 
 fn read(vars: &impl Variables) -> std::result::Result<Settings, String> {
@@ -61,10 +61,10 @@ fn read(vars: &impl Variables) -> std::result::Result<Settings, String> {
     Ok(settings)
 }
 
-/// Whether objects write what they cost to the log.
-pub(crate) fn is_metered(env: &Env) -> bool {
+/// A switch of tests and benches, which is off where people use it.
+pub(crate) fn development_switch(env: &Env, name: &str) -> bool {
     let is = |name: &str, value: &str| variable(env, name).as_deref() == Some(value);
-    is("METER", "on") && is("CHATCALL_ENV", "development")
+    is(name, "on") && is("CHATCALL_ENV", "development")
 }
 
 /// Name of the binding of a kind of object.

@@ -14,6 +14,9 @@ const PANIC = /Critical|Rust panic|panicked at|unreachable executed/;
 /** Storage syncs: in memory it is ten times as fast, and a killed process loses nothing of it. */
 const memory = existsSync('/dev/shm') ? '/dev/shm' : undefined;
 
+/** Development switches of the Worker, for a whole run: `SLEEP=on` drops every object after every event. */
+const switches = () => Object.fromEntries(['SLEEP', 'METER'].filter((name) => process.env[name]).map((name) => [name, process.env[name]]));
+
 /** A running Worker and its storage. */
 export class Workerd {
   constructor(options = {}) {
@@ -22,7 +25,7 @@ export class Workerd {
     this.data = data;
     this.logs = '';
     this.ready = rest.ready ?? true;
-    this.edge = new Edge({ data, port, launch, bundle, ...rest, variables: { ...relaxed, ...rest.bindings, ...env } });
+    this.edge = new Edge({ data, port, launch, bundle, ...rest, variables: { ...relaxed, ...switches(), ...rest.bindings, ...env } });
   }
 
   /** Starts both processes; port and data stay the same over restarts. `change` replaces options: another `bundle`. */

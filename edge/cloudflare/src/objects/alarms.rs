@@ -36,7 +36,7 @@ impl Host {
             !std::mem::replace(&mut inner.alarm.known, true)
         };
         let host = self.clone();
-        self.state.wait_until(async move {
+        self.spawn(async move {
             let storage = host.state.storage();
             if first
                 && let Ok(Some(left)) = storage.get_alarm().await
@@ -61,7 +61,7 @@ impl Host {
         });
     }
 
-    pub(super) async fn alarm(self: &Rc<Self>) -> Result<worker::Response> {
+    pub(super) fn alarm(self: &Rc<Self>) -> Result<worker::Response> {
         {
             let mut inner = self.inner.borrow_mut();
             inner.alarm = Alarm { set: None, known: true };

@@ -17,7 +17,7 @@ impl Host {
         self.meter.count("call", 1);
         let (host, from) = (self.clone(), self.id());
         let stub = self.stub(&to);
-        self.state.wait_until(async move {
+        self.spawn(async move {
             let result = match stub {
                 Ok(stub) => frontend::call(&stub, &to, &from, call, &msg).await,
                 Err(_) => Err(CallError::Lost),

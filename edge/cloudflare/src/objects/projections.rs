@@ -47,7 +47,7 @@ impl Host {
             return self.project_if_due();
         }
         let host = self.clone();
-        self.state.wait_until(async move {
+        self.spawn(async move {
             for _ in 0..TRIES {
                 if host.write_projections().await {
                     break;
@@ -67,7 +67,7 @@ impl Host {
     pub(super) fn project_if_due(self: &Rc<Self>) {
         if self.inner.borrow().projections.due().is_some_and(|at| at <= now()) {
             let host = self.clone();
-            self.state.wait_until(async move {
+            self.spawn(async move {
                 host.write_projections().await;
                 host.set_alarm();
             });
