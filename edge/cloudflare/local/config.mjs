@@ -29,17 +29,17 @@ const hasFiles = (folder) => existsSync(folder) && readdirSync(folder).some((nam
 
 /**
  * The configuration as text. Paths are absolute: run workerd with `--import-path=/`.
- * @param {{name: string, date: string, objects: {name: string, className: string}[], classes: string[], workerFirst: string[],
- *   bundle: string, assets: string, state: string, names: string[], port: number}} options `names`: variables of the
+ * @param {{name: string, date: string, objects: {name: string, className: string}[], classes: string[], withoutSql?: string[],
+ *   workerFirst: string[], bundle: string, assets: string, state: string, names: string[], port: number}} options `names`: variables of the
  *   environment that become text bindings
  */
-export function config({ name, date, objects, classes, workerFirst, bundle, assets, state, names, port }) {
+export function config({ name, date, objects, classes, withoutSql = [], workerFirst, bundle, assets, state, names, port }) {
   const embed = (file) => `embed ${quoted(resolve(bundle, file))}`;
   const bindings = [
     ...objects.map((object) => `(name = ${quoted(object.name)}, durableObjectNamespace = ${quoted(object.className)})`),
     ...names.map((variable) => `(name = ${quoted(variable)}, fromEnvironment = ${quoted(variable)})`),
   ];
-  const namespaces = classes.map((one) => `(className = ${quoted(one)}, uniqueKey = ${quoted(`${name}-${one}`)}, enableSql = true)`);
+  const namespaces = classes.map((one) => `(className = ${quoted(one)}, uniqueKey = ${quoted(`${name}-${one}`)}, enableSql = ${!withoutSql.includes(one)})`);
   const files = hasFiles(assets);
   return `using Workerd = import "/workerd/workerd.capnp";
 

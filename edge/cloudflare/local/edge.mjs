@@ -93,7 +93,8 @@ export class Edge {
 
   /** Starts both; answers when the port is open. Over restarts port and data stay the same. */
   async start() {
-    const variables = { ...this.options.variables };
+    const set = Object.entries(this.options.variables ?? {}).filter(([, value]) => value !== undefined);
+    const variables = Object.fromEntries(set);
     if (variables.LIBSQL_URL === undefined) variables.LIBSQL_URL = await this.#sqld();
     try {
       await this.#workerd(variables);

@@ -206,11 +206,14 @@ struct Workers {
 impl Workers {
     async fn answer(&self, request: http::Request) -> Response {
         if let Err(error) = self.prepare().await {
-            let why = format!("LIBSQL_URL: {error}");
-            console_error!("{why}");
+            console_error!("LIBSQL_URL: {error}");
             // Health has words of its own for a database out of reach, and a page needs none.
             let needs = request.path.starts_with("/api/") && !request.path.ends_with("/health");
-            if needs || matches!(error, SchemaError::Newer(_)) {
+            let why = match &error {
+                SchemaError::Newer(_) => Some(format!("LIBSQL_URL: {error}")),
+                SchemaError::Store(_) => needs.then(|| "the people database (LIBSQL_URL) does not answer".to_owned()),
+            };
+            if let Some(why) = why {
                 return unavailable(&request, &why, &self.settings, now());
             }
         }

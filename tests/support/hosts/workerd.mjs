@@ -80,7 +80,7 @@ export class Workerd {
 
 /**
  * @param {{env?: Record<string, string>, bindings?: Record<string, string>, data?: string, port?: number, bundle?: string,
- *   assets?: string, ready?: boolean, objects?: object[], classes?: string[]}} [options] `env` and `bindings`: text
+ *   assets?: string, ready?: boolean, objects?: object[], classes?: string[], withoutSql?: string[]}} [options] `env` and `bindings`: text
  *   bindings; `ready: false`: does not wait for a healthy answer; `objects`, `classes`: instead of wrangler.toml's
  * @returns {Promise<Workerd>}
  */
