@@ -136,9 +136,13 @@ async fn read(request: Request, address_header: &str) -> anyhow::Result<CoreRequ
     let host = host.or_else(|| Some(String::from_utf8_lossy(head.headers.get("host")?.as_bytes()).into_owned()));
     headers.extend(host.map(|host| ("host".to_owned(), host)));
 
-    let mut bytes = Vec::new();
+    let announced = head.headers.get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let too_large = announced.is_some_and(|length| length > HTTP_BODY_BYTES as u64);
+    // Longer than it may be is all that matters of a body that announces it.
+    let mut bytes = if too_large { vec![0; HTTP_BODY_BYTES + 1] } else { Vec::new() };
     let mut chunks = body.stream();
-    while let Some(chunk) = chunks.next().await {
+    while !too_large
+        && let Some(chunk) = chunks.next().await {
         bytes.extend_from_slice(&chunk?);
         if bytes.len() > HTTP_BODY_BYTES {
             bytes.truncate(HTTP_BODY_BYTES + 1);

@@ -51,7 +51,7 @@ fn tell(trouble: Option<Trouble>) {
     if TOLD.replace(trouble) != trouble
         && let Some(trouble) = trouble
     {
-        eprintln!("room host: {}", trouble.sentence());
+        eprintln!("{}", trouble.sentence());
     }
 }
 
@@ -93,7 +93,7 @@ async fn ask_quietly(host: &RoomHost, path: &str, body: Vec<u8>, wait: Duration,
 }
 
 async fn exchange(request: Request<FullBody<bytes::Bytes>>) -> Option<Answer> {
-    let response = send(request).await.map_err(|error| eprintln!("outgoing request: {error}")).ok()?;
+    let response = send(request).await.ok()?;
     let (head, body) = response.into_parts();
     let body = body.bytes().await.ok()?.to_vec();
     Some(Answer { status: head.status.as_u16(), headers: head.headers, body })

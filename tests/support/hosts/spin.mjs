@@ -12,7 +12,7 @@ const standIn = resolve(process.env.SPIN_STAND_IN ?? join(binary, '../spin-stand
 const component = resolve(process.env.SPIN_COMPONENT ?? join(target, 'wasm32-wasip2/edge/edge_component.wasm'));
 
 /** WebSockets are at the room host's own address; a proxy routes them there. */
-export const lacking = ['websocket', 'upgrade', 'rawhttp'];
+export const lacking = ['websocket', 'upgrade'];
 
 /**
  * The stand-in alone.
