@@ -43,10 +43,13 @@ export function freePort() {
   });
 }
 
+const directories = new Set();
+process.on('exit', () => directories.forEach((path) => rmSync(path, { recursive: true, force: true })));
+
 /** A new directory, removed when this process ends. */
 export function freshDirectory() {
   const path = mkdtempSync(join(tmpdir(), 'chatcall-test-'));
-  process.on('exit', () => rmSync(path, { recursive: true, force: true }));
+  directories.add(path);
   return path;
 }
 

@@ -22,7 +22,7 @@ use crate::suites::Suite;
 const HELP: &str = "\
 cargo xtask up [--port N] [--data DIR] [...]   set up, build and run ChatCall (http://127.0.0.1:3001, ./data);
                                                everything behind `up` goes to `chatcall up`
-cargo xtask test [rust] [wasm] [node]          set up and run every test, or these suites only
+cargo xtask test [rust] [wasm] [node] [spin]   set up and run every test, or these suites only
 cargo xtask build                              what `up` does, without running
 cargo xtask spin-build                         the WASI component only, where spin.toml expects it
 cargo xtask help                               this text
