@@ -114,6 +114,9 @@ impl Config {
         if args.conformance_port.is_some() && !settings.development {
             return wrong("--conformance-port is for tests: it needs CHATCALL_ENV=development");
         }
+        let room_host_key = secret(env, "ROOM_HOST_KEY")?;
+        let unreachable = (!edge && room_host_key.is_none())
+            .then(|| "ROOM_HOST_KEY is not set: no host with REST can reach the conversations here".to_owned());
         let shards = cores.clamp(1, 64);
         settings.gateways = env.number("GATEWAYS", 1, 1_024)?.map_or(shards as u32, |n| n as u32);
         settings.protocol_test = args.conformance_port.is_some();
@@ -130,9 +133,9 @@ impl Config {
             shards,
             trusted_proxies: env.number("TRUSTED_PROXIES", 0, 16)?.unwrap_or(0) as usize,
             component: args.component.clone(),
-            room_host_key: secret(env, "ROOM_HOST_KEY")?,
+            room_host_key,
             settings,
-            warnings: ignored(env).into_iter().chain(no_media(args.roles.as_deref())).chain(weak_secrets(env)).collect(),
+            warnings: ignored(env).into_iter().chain(no_media(args.roles.as_deref())).chain(unreachable).chain(weak_secrets(env)).collect(),
         })
     }
 }
@@ -248,6 +251,15 @@ mod tests {
             let sentence = resolve(UpArgs::default(), &[(name, value)]).unwrap_err();
             assert!(sentence.contains(name), "{sentence}");
         }
+    }
+
+    #[test]
+    fn a_room_host_wants_a_key() {
+        let rooms = UpArgs { roles: Some("rooms".into()), ..UpArgs::default() };
+        assert!(resolve(rooms.clone(), &[]).unwrap().warnings[0].contains("ROOM_HOST_KEY"));
+        let key = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let config = resolve(rooms, &[("ROOM_HOST_KEY", key)]).unwrap();
+        assert!(config.warnings.is_empty() && config.room_host_key.as_deref() == Some(key) && !config.edge);
     }
 
     #[test]

@@ -13,13 +13,13 @@ fn root() -> PathBuf {
 }
 
 fn manifest() -> Manifest {
-    Manifest::read(&root().join("spin.toml")).unwrap()
+    Manifest::read(&root().join("spin.toml")).expect("spin.toml is readable")
 }
 
 /// What the last WASM build left in the target folder of this test.
 fn component() -> Vec<u8> {
-    let exe = std::env::current_exe().unwrap();
-    let file = exe.ancestors().nth(3).unwrap().join("wasm32-wasip2/edge/edge_component.wasm");
+    let exe = std::env::current_exe().expect("the path of this test");
+    let file = exe.ancestors().nth(3).expect("<target>/<profile>/deps/").join("wasm32-wasip2/edge/edge_component.wasm");
     std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}; build it with `cargo xtask spin-build`", file.display()))
 }
 
