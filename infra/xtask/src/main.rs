@@ -27,7 +27,7 @@ cargo xtask cloudflare [--port N] [--data DIR] the Worker on this machine: worke
                                                network (http://127.0.0.1:8787, ./data/cloudflare)
 cargo xtask cloudflare-build                   the Worker's bundle, where wrangler.toml expects it
 cargo xtask wrangler [...]                     wrangler in the version of edge/cloudflare/package.json
-cargo xtask test [rust] [wasm] [node]          set up and run every test, or these suites only
+cargo xtask test [rust] [wasm] [node] [spin]   set up and run every test, or these suites only
 cargo xtask build                              what `up` does, without running
 cargo xtask spin-build                         the WASI component only, where spin.toml expects it
 cargo xtask help                               this text

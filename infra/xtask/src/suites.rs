@@ -25,10 +25,12 @@ pub(crate) enum Suite {
     Wasm,
     /// Conformance, protocol and process tests with real clients against the built binary.
     Node,
+    /// The same cases through the component as Spin runs it, with a room host beside it.
+    Spin,
 }
 
 impl Suite {
-    const ALL: [Self; 3] = [Self::Rust, Self::Wasm, Self::Node];
+    const ALL: [Self; 4] = [Self::Rust, Self::Wasm, Self::Node, Self::Spin];
 
     /// The suites named, or all.
     pub(crate) fn parse(names: &[String]) -> Result<Vec<Self>> {
@@ -37,7 +39,7 @@ impl Suite {
         }
         let find = |name: &String| match Self::ALL.into_iter().find(|suite| suite.name() == name) {
             Some(suite) => Ok(suite),
-            None => bail!("there is no suite `{name}`; there are rust, wasm and node"),
+            None => bail!("there is no suite `{name}`; there are rust, wasm, node and spin"),
         };
         names.iter().map(find).collect()
     }
@@ -47,6 +49,7 @@ impl Suite {
             Self::Rust => "rust",
             Self::Wasm => "wasm",
             Self::Node => "node",
+            Self::Spin => "spin",
         }
     }
 
@@ -55,6 +58,7 @@ impl Suite {
             Self::Rust => rust(place),
             Self::Wasm => wasm(place),
             Self::Node => node(place),
+            Self::Spin => spin(place),
         }
     }
 }
@@ -87,11 +91,11 @@ pub(crate) fn run(place: &Place, suites: &[Suite]) -> ExitCode {
 
 fn set_up(place: &Place, suites: &[Suite]) -> Result<()> {
     tools::check_build(place)?;
-    if suites.contains(&Suite::Node) {
+    if suites.iter().any(|suite| matches!(suite, Suite::Node | Suite::Spin)) {
         tools::check_node(place)?;
         npm::install(place, NODE_TESTS)?;
     }
-    if suites.iter().any(|suite| matches!(suite, Suite::Rust | Suite::Node)) {
+    if suites.iter().any(|suite| matches!(suite, Suite::Rust | Suite::Node | Suite::Spin)) {
         product::component(place)?;
     }
     Ok(())
@@ -128,6 +132,15 @@ fn node(place: &Place) -> Result<Count> {
     let mut count = Count::default();
     let mut command: Command = place.command("npm");
     command.args(["test", "--prefix", NODE_TESTS]).env("CHATCALL_BIN", product::binary(place));
+    let success = stream(&mut command, |line| count.node(line))?;
+    Ok(count.ended(success))
+}
+
+fn spin(place: &Place) -> Result<Count> {
+    run_command(place.cargo().args(["build", "--release", "--package", "chatcall", "--package", "spin-stand-in", "--locked"]))?;
+    let mut count = Count::default();
+    let mut command: Command = place.command("npm");
+    command.args(["run", "spin", "--prefix", NODE_TESTS]).env("HOST", "spin").env("CHATCALL_BIN", product::binary(place));
     let success = stream(&mut command, |line| count.node(line))?;
     Ok(count.ended(success))
 }
