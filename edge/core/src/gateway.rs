@@ -159,7 +159,7 @@ impl Gateway {
         match self.calls.take(call) {
             None => {}
             Some(Called::SocketUp { conn }) => self.registered(conn, result, now),
-            Some(Called::Down { user }) => self.down_answered(user, &result, now),
+            Some(Called::Down { user, round }) => self.down_answered(user, round, &result, now),
             Some(Called::Watch { user }) => self.watch_answered(user, result, now),
             Some(Called::Room(request)) => self.room_answered(&request, result, now),
             Some(Called::Pull { conn, pull }) => self.pulled(conn, pull, result, now),

@@ -45,7 +45,8 @@ impl World {
         for client in &mut self.clients {
             client.view = None;
         }
-        self.rest(ASK_US);
+        // Whoever was left behind half open is gone by then.
+        self.rest(HALF_OPEN_US + ASK_US);
         self.views_hold("at rest", None);
         let Some(way) = self.rng.pick(&WAYS).copied() else { return };
         let watched: Vec<usize> = (0..self.people.len()).filter(|user| self.shares(*user).next().is_some()).collect();

@@ -324,6 +324,10 @@ impl Ready {
         let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         if due(self.audience.hold_until) {
             self.release_held(fx, room);
+            if !self.audience.locating.is_empty() {
+                // Should this life end before they answer, the next one asks again.
+                self.audience.locate_at.get_or_insert(now.plus_ms(limits::LOCATE_EVERY_MS));
+            }
         }
         if due(self.audience.retry_at) {
             self.audience.retry_at = None;
