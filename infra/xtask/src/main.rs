@@ -2,6 +2,7 @@
 //!
 //! Nothing of the product lives here. Each step asks first whether it is needed, so that a second run takes seconds.
 
+mod bench;
 mod cloudflare;
 mod count;
 mod npm;
@@ -26,6 +27,7 @@ cargo xtask up [--port N] [--data DIR] [...]   set up, build and run ChatCall (h
 cargo xtask cloudflare [--port N] [--data DIR] the Worker on this machine: workerd and a libsql server, no account, no
                                                network (http://127.0.0.1:8787, ./data/cloudflare)
 cargo xtask cloudflare-build                   the Worker's bundle, where wrangler.toml expects it
+cargo xtask bench edge [--quick]               what the edge costs: size, start, CPU beside the own host, the bill
 cargo xtask wrangler [...]                     wrangler in the version of edge/cloudflare/package.json
 cargo xtask test [rust] [wasm] [node] [spin]   set up and run every test, or these suites only
 cargo xtask build                              what `up` does, without running
@@ -76,6 +78,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
             cloudflare::build(&place)?;
             return cloudflare::serve(&place, rest);
         }
+        "bench" => bench::run(&Place::find()?, rest)?,
         "cloudflare-build" => {
             no_more(command, rest)?;
             let place = Place::find()?;
