@@ -12,10 +12,13 @@ const killAll = () => children.forEach((child) => child.kill('SIGKILL'));
 process.on('exit', killAll);
 atEnd(killAll);
 
+const directories = new Set();
+process.on('exit', () => directories.forEach((path) => rmSync(path, { recursive: true, force: true })));
+
 /** A new directory below `base`, removed when this process ends. */
 export function freshDirectory(base = tmpdir()) {
   const path = mkdtempSync(join(base, 'chatcall-test-'));
-  process.on('exit', () => rmSync(path, { recursive: true, force: true }));
+  directories.add(path);
   return path;
 }
 

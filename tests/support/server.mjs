@@ -53,11 +53,11 @@ export async function accepting(port, ms = 10_000) {
 /**
  * Runs the binary without waiting for anything.
  * @param {string[]} args
- * @param {{env?: Record<string, string>, cwd?: string}} [options]
+ * @param {{env?: Record<string, string>, cwd?: string, program?: string}} [options] `program` instead of the product
  */
-export function run(args, { env = {}, cwd = freshDirectory() } = {}) {
-  if (!existsSync(binary)) throw new Error(`no binary at ${binary}: build it first, or set CHATCALL_BIN`);
-  return launch(binary, args, { cwd, env: { CHATCALL_CACHE: cache, ...env } });
+export function run(args, { env = {}, cwd = freshDirectory(), program = binary } = {}) {
+  if (!existsSync(program)) throw new Error(`no binary at ${program}: build it first, or set CHATCALL_BIN`);
+  return launch(program, args, { cwd, env: { CHATCALL_CACHE: cache, ...env } });
 }
 
 /** One start of a new binary compiles its component; the others wait for it. Answers what to call after the start. */
@@ -80,6 +80,38 @@ async function compiledOnce() {
     }
   }
   return () => {};
+}
+
+/** Waits until the process has printed a line; the match of it. */
+export function announced(process_, line, ms = READY_MS) {
+  const { child } = process_;
+  const output = () => `${process_.stdout}${process_.stderr}`;
+  return new Promise((done, fail) => {
+    const late = setTimeout(() => { child.kill('SIGKILL'); fail(new Error(`not ready after ${ms} ms\n${output()}`)); }, ms);
+    const look = () => {
+      const match = line.exec(process_.stdout);
+      if (!match) return;
+      clearTimeout(late);
+      child.stdout.off('data', look);
+      done(match);
+    };
+    child.stdout.on('data', look);
+    process_.exited.then((exit) => { clearTimeout(late); fail(new Error(`ended before it was ready: ${JSON.stringify(exit)}\n${output()}`)); });
+  });
+}
+
+/** Ends a process; resolves with `{code, signal}`. */
+export async function end(process_, signal = 'SIGTERM', ms = 15_000) {
+  const { child, exited } = process_;
+  if (process_.exit) return process_.exit;
+  child.kill(signal);
+  const late = sleep(ms, 'late', { ref: false });
+  if ((await Promise.race([exited, late])) === 'late') {
+    child.kill('SIGKILL');
+    await exited;
+    throw new Error(`still alive ${ms} ms after ${signal}\n${process_.stderr.slice(-1_500)}`);
+  }
+  return process_.exit;
 }
 
 /** A running server and its files. */
@@ -115,21 +147,9 @@ export class Server {
       more.push('--conformance-port', String(this.conformancePort));
     }
     this.process = run(['up', '--port', String(this.port), '--data', this.data, ...more, ...args], { env: { ...relaxed, ...env }, cwd: this.data });
-    const { child } = this.process;
-    await new Promise((done, fail) => {
-      const late = setTimeout(() => { child.kill('SIGKILL'); fail(new Error(`not ready after ${READY_MS} ms\n${this.output()}`)); }, READY_MS);
-      const look = () => {
-        const line = /^chatcall listening on (http:\/\/127\.0\.0\.1:(\d+))\s*$/m.exec(this.process.stdout);
-        if (!line) return;
-        clearTimeout(late);
-        child.stdout.off('data', look);
-        this.baseUrl = line[1];
-        this.port = Number(line[2]);
-        done();
-      };
-      child.stdout.on('data', look);
-      this.process.exited.then((exit) => { clearTimeout(late); fail(new Error(`ended before it was ready: ${JSON.stringify(exit)}\n${this.output()}`)); });
-    });
+    const [, url, port] = await announced(this.process, /^chatcall listening on (http:\/\/127\.0\.0\.1:(\d+))\s*$/m);
+    this.baseUrl = url;
+    this.port = Number(port);
   }
 
   output() {
@@ -146,16 +166,8 @@ export class Server {
   }
 
   async #ended(signal, ms) {
-    const { child, exited } = this.process;
-    child.kill(signal);
-    const late = sleep(ms, 'late', { ref: false });
-    if ((await Promise.race([exited, late])) === 'late') {
-      child.kill('SIGKILL');
-      await exited;
-      throw new Error(`still alive ${ms} ms after ${signal}\n${this.output().slice(-1_500)}`);
-    }
+    const exit = await end(this.process, signal, ms);
     this.logs += this.output();
-    const { exit } = this.process;
     this.process.stdout = '';
     this.process.stderr = '';
     return exit;

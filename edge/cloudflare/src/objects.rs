@@ -149,8 +149,8 @@ impl Host {
         self.meter.tell(&self.inner.borrow().name, self.kind);
     }
 
+    /// Each kind of request reads its body first: between the start of a life and its event nothing may come.
     async fn fetch(self: &Rc<Self>, mut req: Request) -> Result<worker::Response> {
-        self.start()?;
         self.meter.count("request", 1);
         if req.headers().has(frontend::OBJECT_CALL)? {
             return self.called(&mut req).await;
@@ -163,6 +163,7 @@ impl Host {
     }
 
     fn upgrade(self: &Rc<Self>, head: RequestHead) -> Result<worker::Response> {
+        self.start()?;
         let pair = WebSocketPair::new()?;
         let id = socket::number(frontend::random()?);
         socket::accept(&self.state, &pair.server, id);
@@ -181,6 +182,7 @@ impl Host {
             Method::Get => None,
             _ => Some(frontend::limited_body(&mut req, limits::MAX_PAYLOAD_BYTES).await?),
         };
+        self.start()?;
         let (sender, receiver) = oneshot::channel();
         self.inner.borrow_mut().polls.insert(number, sender);
         self.sleep.polled(now());

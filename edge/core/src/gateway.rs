@@ -142,8 +142,8 @@ impl Gateway {
                 let answer = self.presence(user, (epoch, version), online, audience, now);
                 self.fx.reply(from, call, answer);
             }
-            Message::Sees { user, sees } => {
-                self.sees_changed(user, sees, now);
+            Message::Sees { user, sees, gone } => {
+                self.sees_changed(user, sees, &gone, now);
                 self.fx.reply(from, call, Message::Done);
             }
             Message::CloseSessions { user, sessions, reason } => {
@@ -159,7 +159,7 @@ impl Gateway {
         match self.calls.take(call) {
             None => {}
             Some(Called::SocketUp { conn }) => self.registered(conn, result, now),
-            Some(Called::Down { user }) => self.down_answered(user, &result, now),
+            Some(Called::Down { user, round }) => self.down_answered(user, round, &result, now),
             Some(Called::Watch { user }) => self.watch_answered(user, result, now),
             Some(Called::Room(request)) => self.room_answered(&request, result, now),
             Some(Called::Pull { conn, pull }) => self.pulled(conn, pull, result, now),
@@ -221,7 +221,8 @@ impl Object for Gateway {
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let wheel = self.wheel.keys().next().copied();
-        let calls = self.calls.due().map(|at| self.config.round_up(at));
+        // A host that lets objects sleep answers every call, and keeps this one awake until then.
+        let calls = self.calls.due().filter(|_| !self.settings.hibernates).map(|at| self.config.round_up(at));
         [wheel, calls, self.sweep_at].into_iter().flatten().min()
     }
 

@@ -20,6 +20,10 @@ pub const POLL_HOLD_MS: u64 = 25_000;
 pub const ABSENT_IDLE_MS: u64 = 5_000;
 /// A Room asks again where its members are.
 pub const LOCATE_EVERY_MS: u64 = 30_000;
+/// Storage that was out of reach at the start of a life is asked again after this time, where objects sleep.
+pub const LOAD_AGAIN_MS: u64 = 5_000;
+/// A member's User that did not answer is asked again after this time.
+pub const LOCATE_AGAIN_MS: u64 = 1_000;
 /// Events wait at most this long for the whereabouts of members right after a Room was loaded.
 pub const LOCATE_HOLD_MS: u64 = 1_000;
 /// A batch that a gateway did not take is followed by another try after this time.
@@ -94,10 +98,14 @@ pub const RECONNECT_GRACE_MS: u64 = 10_000;
 pub const CLEAN_CLOSE_MS: u64 = 1_500;
 /// Watermarks are stored and told at most this often per conversation.
 pub const MARKS_COALESCE_MS: u64 = 3_000;
-/// A projection that nobody waits for is written within this time.
-pub const PROJECT_COALESCE_MS: u64 = 2_000;
+/// A projection that nobody waits for is written within this time where the people database is elsewhere.
+pub const PROJECT_COALESCE_MS: u64 = 3_000;
+/// As many times in it; what is more waits for its end.
+pub const PROJECT_WRITES: u32 = 2;
 /// Presence changes are told at most this often per watcher.
 pub const PRESENCE_COALESCE_MS: u64 = 1_000;
+/// Watchers that could not be told of a presence change are told again after this time.
+pub const TELL_AGAIN_MS: u64 = 5_000;
 /// Keys of repeated sends are kept at least this long (M2).
 pub const DEDUPE_MS: u64 = 7 * 24 * 3_600_000;
 /// Keys of repeated sends that a Room keeps in memory.

@@ -181,8 +181,14 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Vec<UserId>>,
     },
-    /// Whom the user may see has changed.
-    Sees { user: UserId, sees: Vec<UserId> },
+    /// Whom the user may see has changed. `gone`: some of those that it may not, for a gateway that slept and does not
+    /// know whom it saw.
+    Sees {
+        user: UserId,
+        sees: Vec<UserId>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        gone: Vec<UserId>,
+    },
     /// Close these sessions' sockets (`None`: all of the user), `auth:revoked` first. Reply: [`Message::Done`].
     CloseSessions { user: UserId, sessions: Option<Vec<SessionId>>, reason: String },
 

@@ -99,6 +99,8 @@ pub struct Room {
     last_use: Timestamp,
     /// This life was loaded, or tried to, without a question.
     woken: bool,
+    /// Storage was out of reach: where objects sleep, the alarm that woke this one is spent.
+    load_again: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -152,7 +154,16 @@ impl Room {
     /// Before its `Started`.
     #[must_use]
     pub fn new(id: RoomId, settings: Rc<Settings>) -> Self {
-        Self { id, settings, fx: Effects::default(), seed: [0; 32], state: State::New, last_use: Timestamp(0), woken: false }
+        Self {
+            id,
+            settings,
+            fx: Effects::default(),
+            seed: [0; 32],
+            state: State::New,
+            last_use: Timestamp(0),
+            woken: false,
+            load_again: None,
+        }
     }
 
     fn asked(&mut self, from: ObjectId, call: CallKey, msg: Message, now: Timestamp) {
@@ -279,7 +290,7 @@ impl Object for Room {
                 self.seed = seed;
                 self.state = State::New;
                 self.last_use = now;
-                self.woken = false;
+                (self.woken, self.load_again) = (false, None);
                 return;
             }
             Input::Persisted { .. } => return self.fx.persisted(),
@@ -321,6 +332,7 @@ impl Object for Room {
     fn poll_timeout(&self) -> Option<Timestamp> {
         let idle_at = match &self.state {
             State::Loading { .. } => return None,
+            State::New if self.settings.hibernates => return self.load_again,
             // The host ends lives as it likes.
             _ if self.settings.hibernates => None,
             State::Ready(_) => Some(self.last_use.plus_ms(limits::IDLE_MS)),
@@ -345,7 +357,8 @@ impl Object for Room {
 
 impl Room {
     fn alarm(&mut self, now: Timestamp) {
-        if matches!(self.state, State::New) && !std::mem::replace(&mut self.woken, true) {
+        let again = self.load_again.take_if(|at| *at <= now).is_some();
+        if matches!(self.state, State::New) && (!std::mem::replace(&mut self.woken, true) || again) {
             // Nobody asked, and yet this life began: the one before ended with work under way. What it stored but did
             // not deliver is told by loading.
             let load = self.begin_load();
@@ -359,7 +372,7 @@ impl Room {
             self.flush_marks(now);
         }
         let State::Ready(ready) = &mut self.state else { return };
-        ready.audience_alarm(&mut self.fx, self.id, now);
+        ready.audience_alarm(&mut self.fx, self.id, self.settings.hibernates, now);
         if !self.settings.hibernates && now.since(self.last_use) >= limits::IDLE_MS {
             if ready.nothing_under_way() && self.fx.settled() {
                 ready.goodbye(&mut self.fx, self.id);

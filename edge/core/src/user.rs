@@ -33,6 +33,8 @@ pub struct User {
     epoch: u64,
     state: State,
     last_use: Timestamp,
+    /// Storage was out of reach: where objects sleep, the alarm that woke this one is spent.
+    load_again: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,9 @@ struct Ready {
     seeing: Option<u64>,
     /// It must run again, because something changed meanwhile.
     see_again: bool,
+    /// Gateways are told what it finds, whether or not it is known to be new, and that these may not be seen any more.
+    sees_moved: bool,
+    out_of_sight: BTreeSet<UserId>,
     /// Whom this person may see, once it was asked for.
     sees: Option<Vec<UserId>>,
     /// New sockets that wait for it.
@@ -82,7 +87,15 @@ impl User {
     /// Before its `Started`.
     #[must_use]
     pub fn new(id: UserId, settings: Rc<Settings>) -> Self {
-        Self { id, sleeps: settings.hibernates, fx: Effects::default(), epoch: 0, state: State::New, last_use: Timestamp(0) }
+        Self {
+            id,
+            sleeps: settings.hibernates,
+            fx: Effects::default(),
+            epoch: 0,
+            state: State::New,
+            last_use: Timestamp(0),
+            load_again: None,
+        }
     }
 
     fn asked(&mut self, from: ObjectId, call: CallKey, msg: Message, now: Timestamp) {
@@ -97,7 +110,7 @@ impl User {
             Message::Locate { room } => self.locate(&from, call, room),
             Message::Forget { room } => self.forget(&objects::room(room)),
             Message::MembershipChanged { .. } => {
-                self.refresh_sees();
+                self.refresh_sees(None);
                 self.fx.reply(&from, call, Message::Done);
             }
             Message::Revoke { sessions, version, reason } => self.revoke(&from, call, sessions, version, &reason, now),
@@ -115,7 +128,7 @@ impl User {
         match ready.calls.remove(&call) {
             Some(Called::Verify { gateway, epoch }) => self.verified(&gateway, epoch, result, now),
             Some(Called::Outbox { id }) => self.outbox_replied(id, &result, now),
-            Some(Called::Told { listener, msg, tries }) => self.told(listener, msg, tries, result),
+            Some(Called::Told { listener, msg, tries }) => self.told(listener, msg, tries, result, now),
             Some(Called::Close { gateway, epoch, msg, tries }) if result.is_err() => {
                 self.close_again(&gateway, epoch, msg, tries);
             }
@@ -136,6 +149,7 @@ impl Object for User {
                 self.epoch = epoch;
                 self.state = State::New;
                 self.last_use = now;
+                self.load_again = None;
                 // Sockets stored by an earlier life are verified at once: nobody stays online for ever (P1).
                 let load = self.begin_load();
                 self.state = State::Loading { load, waiting: VecDeque::new() };
@@ -169,7 +183,7 @@ impl Object for User {
     fn poll_timeout(&self) -> Option<Timestamp> {
         let idle_at = (!self.sleeps).then(|| self.last_use.plus_ms(limits::IDLE_MS));
         match &self.state {
-            State::New => idle_at,
+            State::New => idle_at.or(self.load_again),
             State::Loading { .. } => None,
             State::Ready(ready) => {
                 let idle_at = idle_at.filter(|_| ready.nobody_cares());
@@ -190,6 +204,10 @@ impl Object for User {
 
 impl User {
     fn alarm(&mut self, now: Timestamp) {
+        if matches!(self.state, State::New) && self.load_again.take_if(|at| *at <= now).is_some() {
+            let load = self.begin_load();
+            self.state = State::Loading { load, waiting: VecDeque::new() };
+        }
         self.expire_leases(now);
         self.presence_alarm(now);
         self.outbox_alarm(now);

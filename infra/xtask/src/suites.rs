@@ -25,12 +25,14 @@ pub(crate) enum Suite {
     Wasm,
     /// Conformance, protocol and process tests with real clients against the built binary.
     Node,
+    /// The same cases through the component as Spin runs it, with a room host beside it.
+    Spin,
     /// Conformance with the Worker on workerd, and what only that host has.
     Cloudflare,
 }
 
 impl Suite {
-    const ALL: [Self; 4] = [Self::Rust, Self::Wasm, Self::Node, Self::Cloudflare];
+    const ALL: [Self; 5] = [Self::Rust, Self::Wasm, Self::Node, Self::Spin, Self::Cloudflare];
 
     /// The suites named, or all.
     pub(crate) fn parse(names: &[String]) -> Result<Vec<Self>> {
@@ -49,6 +51,7 @@ impl Suite {
             Self::Rust => "rust",
             Self::Wasm => "wasm",
             Self::Node => "node",
+            Self::Spin => "spin",
             Self::Cloudflare => "cloudflare",
         }
     }
@@ -58,6 +61,7 @@ impl Suite {
             Self::Rust => rust(place),
             Self::Wasm => wasm(place),
             Self::Node => node(place),
+            Self::Spin => spin(place),
             Self::Cloudflare => cloudflare(place),
         }
     }
@@ -91,11 +95,11 @@ pub(crate) fn run(place: &Place, suites: &[Suite]) -> ExitCode {
 
 fn set_up(place: &Place, suites: &[Suite]) -> Result<()> {
     tools::check_build(place)?;
-    if suites.iter().any(|suite| matches!(suite, Suite::Node | Suite::Cloudflare)) {
+    if suites.iter().any(|suite| matches!(suite, Suite::Node | Suite::Spin | Suite::Cloudflare)) {
         tools::check_node(place)?;
         npm::install(place, NODE_TESTS)?;
     }
-    if suites.iter().any(|suite| matches!(suite, Suite::Rust | Suite::Node)) {
+    if suites.iter().any(|suite| matches!(suite, Suite::Rust | Suite::Node | Suite::Spin)) {
         product::component(place)?;
     }
     Ok(())
@@ -132,6 +136,15 @@ fn node(place: &Place) -> Result<Count> {
     let mut count = Count::default();
     let mut command: Command = place.command("npm");
     command.args(["test", "--prefix", NODE_TESTS]).env("CHATCALL_BIN", product::binary(place));
+    let success = stream(&mut command, |line| count.node(line))?;
+    Ok(count.ended(success))
+}
+
+fn spin(place: &Place) -> Result<Count> {
+    run_command(place.cargo().args(["build", "--release", "--package", "chatcall", "--package", "spin-stand-in", "--locked"]))?;
+    let mut count = Count::default();
+    let mut command: Command = place.command("npm");
+    command.args(["run", "spin", "--prefix", NODE_TESTS]).env("HOST", "spin").env("CHATCALL_BIN", product::binary(place));
     let success = stream(&mut command, |line| count.node(line))?;
     Ok(count.ended(success))
 }

@@ -9,5 +9,7 @@ CREATE TABLE user_listeners (
 
 CREATE TABLE user_presence (
     user_id TEXT PRIMARY KEY,
-    online INTEGER NOT NULL
+    online INTEGER NOT NULL,            -- what watchers are told
+    told INTEGER NOT NULL,              -- whether all of them have been
+    offline_at INTEGER                  -- since the last socket went: the end of the grace
 ) WITHOUT ROWID;

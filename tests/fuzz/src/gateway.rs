@@ -385,7 +385,7 @@ impl World {
             }
             2 => {
                 let sees = (0..self.random.below(USERS)).map(user).collect();
-                (objects::user(user(who)), Message::Sees { user: user(who), sees })
+                (objects::user(user(who)), Message::Sees { user: user(who), sees, gone: Vec::new() })
             }
             3 if self.random.once_in(8) => {
                 let sessions = self.random.once_in(2).then(|| vec![SessionId(id(3, who))]);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::product;
 use crate::run::{Outcome, run};
-use crate::scenario::Scenario;
+use crate::scenario::{Host, Scenario};
 use crate::world::Hooks;
 
 /// What is run.
@@ -32,10 +32,11 @@ impl System {
     /// The run of this number.
     #[must_use]
     pub fn scenario(self, seed: u64) -> Scenario {
-        let scenario = Scenario::of(seed);
-        // Shards make the product's objects only.
-        let shards = if self == Self::Toy { 0 } else { scenario.shards };
-        Scenario { shards, ..scenario }
+        match self {
+            Self::Product => Scenario::of(seed),
+            // Shards make the product's objects only, and it cannot sleep.
+            Self::Toy => Scenario { shards: 0, ..Scenario::on(Host::Own, seed) },
+        }
     }
 }
 
@@ -59,7 +60,7 @@ pub struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (seed, what) in &self.failed {
-            writeln!(f, "FAILED seed {seed}; replay: cargo run --release -p sim -- --seed {seed} --verbose\n{what}")?;
+            writeln!(f, "FAILED seed {seed}; replay: cargo run --release -p sim -- --seed {seed} [--host sleeping|own] --verbose\n{what}")?;
         }
         write!(
             f,

@@ -17,8 +17,6 @@ use crate::world::{Event, World, tell};
 
 /// A client waits this long for an ack.
 const ACK_WAIT_US: u64 = 10_000_000;
-/// `pingInterval + pingTimeout` of the handshake.
-const SILENCE_US: u64 = 36_000_000;
 /// A send that was refused for now is repeated after this time.
 const RETRY_US: u64 = 1_500_000;
 
@@ -32,7 +30,7 @@ pub(crate) struct Client {
     from_heads: bool,
     pub(crate) latency_us: u64,
     pub(crate) bytes_per_second: u64,
-    socket: Option<SocketId>,
+    pub(crate) socket: Option<SocketId>,
     /// Connected to the namespace: the name of the connection in the log.
     conn: Option<Id>,
     connections: u64,
@@ -53,6 +51,10 @@ pub(crate) struct Client {
     open: VecDeque<(usize, u64)>,
     heard_us: u64,
     refused_connects: u64,
+    /// Who is online, as this connection was told. Kept where objects sleep.
+    pub(crate) view: Option<BTreeSet<Id>>,
+    /// Does not come back before it is told.
+    pub(crate) away: bool,
 }
 
 /// A message that the person wrote.
@@ -67,6 +69,8 @@ enum Pending {
     Resume { op: u64, all: bool },
     Send { op: u64, draft: usize },
     Mark { op: u64 },
+    /// Who is online.
+    Online,
     /// Anything whose answer does not matter.
     Plain,
     /// A stranger asks: the answer must be an error.
@@ -115,6 +119,8 @@ impl World {
             open: VecDeque::new(),
             heard_us: 0,
             refused_connects: 0,
+            view: None,
+            away: false,
         };
         let index = self.clients.len();
         self.clients.push(client);
@@ -126,7 +132,7 @@ impl World {
     // ---- connection
 
     pub(crate) fn connect(&mut self, index: usize) {
-        if self.frozen || self.clients[index].socket.is_some() {
+        if self.frozen || self.clients[index].away || self.clients[index].socket.is_some() {
             return;
         }
         match self.open_socket(index) {
@@ -149,6 +155,7 @@ impl World {
         let client = &mut self.clients[index];
         client.socket = None;
         client.resumed = false;
+        client.view = None;
         client.early.clear();
         client.to_resume.clear();
         let pending = std::mem::take(&mut client.acks);
@@ -163,7 +170,7 @@ impl World {
         self.after(us, Event::Connect { client: index });
     }
 
-    fn leave(&mut self, index: usize) {
+    pub(crate) fn leave(&mut self, index: usize) {
         if let Some(socket) = self.clients[index].socket {
             self.client_closes(socket);
             self.client_lost(index, socket);
@@ -313,8 +320,13 @@ impl World {
                     self.breach("an ack of chat:markRead without readSeq".to_owned());
                 }
             }
+            (Pending::Online, None) => {
+                let users = body.get("users").or(Some(body)).and_then(Value::as_array).into_iter().flatten();
+                let view = users.filter_map(|user| user.as_str().map(Id::from)).collect();
+                self.clients[index].view = Some(view);
+            }
             (Pending::Forbidden, None) => self.breach("a stranger was answered like a member".to_owned()),
-            (Pending::Mark { .. } | Pending::Plain | Pending::Forbidden, _) => {}
+            (Pending::Mark { .. } | Pending::Online | Pending::Plain | Pending::Forbidden, _) => {}
         }
     }
 
@@ -385,7 +397,8 @@ impl World {
             Heard::Typing { conversation, .. } => {
                 self.member_of(index, conversation);
             }
-            Heard::Presence { .. } | Heard::Draining | Heard::Error { .. } | Heard::Other(_) => {}
+            Heard::Presence { user, online } => self.presence_came(index, user, *online),
+            Heard::Draining | Heard::Error { .. } | Heard::Other(_) => {}
         }
     }
 
@@ -436,6 +449,26 @@ impl World {
         let client = &mut self.clients[index];
         client.cursors.insert(n, head);
         client.to_resume.insert(n);
+    }
+
+    fn presence_came(&mut self, index: usize, user: &Id, online: bool) {
+        if !online {
+            self.offline_heard.push((self.now_us, user.clone()));
+        }
+        let Some(view) = &mut self.clients[index].view else { return };
+        if online {
+            view.insert(user.clone());
+        } else {
+            view.remove(user);
+        }
+    }
+
+    /// Where presence is checked, each connection asks who is there.
+    fn ask_online(&mut self, index: usize) {
+        let client = &self.clients[index];
+        if client.view.is_none() && !client.acks.values().any(|(_, pending)| matches!(pending, Pending::Online)) {
+            self.emit(index, &json!(["presence:getOnline"]), Some(Pending::Online));
+        }
     }
 
     // ---- sends
@@ -627,11 +660,14 @@ impl World {
         self.after(us, Event::Wake { client: index });
         self.give_up_waiting(index);
         if self.clients[index].conn.is_none() {
-            let stuck = self.now_us.saturating_sub(self.clients[index].heard_us) > SILENCE_US;
+            let stuck = self.now_us.saturating_sub(self.clients[index].heard_us) > self.silence_us();
             if stuck {
                 self.leave(index);
             }
             return;
+        }
+        if self.sleeps() {
+            self.ask_online(index);
         }
         self.repeat_sends(index);
         if !self.settling {
@@ -639,10 +675,20 @@ impl World {
         }
     }
 
+    /// `pingInterval + pingTimeout` of the handshake, and what the way takes.
+    fn silence_us(&self) -> u64 {
+        (self.settings.heartbeat.ping_interval_ms + self.settings.heartbeat.ping_timeout_ms + 1_000) * 1000
+    }
+
     fn give_up_waiting(&mut self, index: usize) {
         let client = &self.clients[index];
-        if client.socket.is_some() && self.now_us.saturating_sub(client.heard_us) > SILENCE_US {
+        if let Some(socket) = client.socket
+            && self.now_us.saturating_sub(client.heard_us) > self.silence_us()
+        {
             tell!(self, "{} heard nothing for long", client.device);
+            if self.sleeps() && client.conn.is_some() && self.is_whole(socket) {
+                self.breach("P1 silence: a connection without a fault was not pinged".to_owned());
+            }
             self.leave(index);
             return;
         }
@@ -838,7 +884,7 @@ impl World {
                 && client.resumed
                 && client.socket.is_some_and(|socket| self.is_whole(socket))
                 && client.open.is_empty()
-                && client.acks.values().all(|(_, pending)| matches!(pending, Pending::Plain | Pending::Forbidden))
+                && client.acks.values().all(|(_, pending)| matches!(pending, Pending::Plain | Pending::Online | Pending::Forbidden))
         }) && self.requests.is_empty()
     }
 

@@ -1,7 +1,7 @@
 //! The host contract, exactly: lives and epochs, outputs held behind a Persist or Project, loads, calls with exactly
 //! one reply, alarms, crashes and evictions.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use edge_core::limits;
 use edge_core::object::{CallError, CallKey, Input, Kind, Object, ObjectId, Output, PersistError, Store};
@@ -11,7 +11,7 @@ use edge_core::sql::Statement;
 use wire::Timestamp;
 
 use crate::history::{Id, What};
-use crate::scenario::Projections;
+use crate::scenario::{Host, Projections};
 use crate::store::SqlError;
 use crate::world::{Event, World, tell};
 
@@ -33,6 +33,15 @@ pub(crate) struct Call {
     token: u64,
     /// The callee has it.
     delivered: bool,
+    /// And has answered.
+    replied: bool,
+}
+
+impl Call {
+    /// Whether this object owes the answer.
+    pub(crate) fn keeps_awake(&self, slot: usize) -> bool {
+        self.callee == slot && self.delivered && !self.replied
+    }
 }
 
 /// How a life ends.
@@ -50,32 +59,39 @@ pub(crate) enum End {
 pub(crate) struct Slot {
     pub(crate) id: ObjectId,
     /// Unique over all objects and hosts.
-    life: u64,
-    live: bool,
+    pub(crate) life: u64,
+    pub(crate) live: bool,
     /// With shards the object is in there.
-    guest: Option<Box<dyn Object>>,
+    pub(crate) guest: Option<Box<dyn Object>>,
     /// What the guest asked for last.
     wanted: Option<Timestamp>,
-    alarm: Option<(Timestamp, u64)>,
-    held: VecDeque<Held>,
-    commits: VecDeque<Commit>,
+    pub(crate) alarm: Option<(Timestamp, u64)>,
+    pub(crate) held: VecDeque<Held>,
+    pub(crate) commits: VecDeque<Commit>,
     /// Commits of one object end in order.
     last_commit_us: u64,
-    last_n: u64,
+    pub(crate) last_n: u64,
     /// Alarms at one instant.
     storm: (u64, u32),
+    /// Where objects sleep: inputs of this life that the host has yet to give.
+    pub(crate) pending: u32,
+    pub(crate) gathered: crate::sleep::Gathered,
+    /// When the last life was ended by a crash.
+    pub(crate) died_us: u64,
+    /// When the newest message to each other object arrives: they keep their order.
+    pub(crate) sent: BTreeMap<usize, u64>,
 }
 
 /// More alarms of one object at one instant are a loop.
 const STORM: u32 = 30;
 
-enum Held {
+pub(crate) enum Held {
     /// A Persist or Project that was handed over.
     Barrier { n: u64, done: bool, project: bool },
     Output(Box<Output>),
 }
 
-struct Commit {
+pub(crate) struct Commit {
     id: u64,
     ns: Vec<u64>,
     own: Vec<Statement>,
@@ -98,6 +114,10 @@ impl Slot {
             last_commit_us: 0,
             last_n: 0,
             storm: (0, 0),
+            pending: 0,
+            gathered: crate::sleep::Gathered::default(),
+            died_us: 0,
+            sent: BTreeMap::new(),
         }
     }
 }
@@ -115,14 +135,29 @@ impl World {
         self.step(slot, input);
     }
 
+    /// An input for this life of an object, later.
+    pub(crate) fn inner_after(&mut self, us: u64, slot: usize, life: u64, input: Input) {
+        if self.slots[slot].life == life {
+            self.slots[slot].pending += 1;
+        }
+        self.after(us, Event::Inner { slot, life, input: Box::new(input) });
+    }
+
+    pub(crate) fn inner_came(&mut self, slot: usize, life: u64, input: Input) {
+        if self.slots[slot].life == life {
+            self.slots[slot].pending = self.slots[slot].pending.saturating_sub(1);
+        }
+        self.inner(slot, life, input);
+    }
+
     pub(crate) fn inner(&mut self, slot: usize, life: u64, input: Input) {
         if self.slots[slot].live && self.slots[slot].life == life {
             self.step(slot, input);
         }
     }
 
-    fn start(&mut self, slot: usize) {
-        self.epoch += 1;
+    pub(crate) fn start(&mut self, slot: usize) {
+        self.epoch = if self.sleeps() { self.wall().0.max(self.epoch + 1) } else { self.epoch + 1 };
         let seed = self.rng.bytes();
         let sockets = self.sockets_of(slot);
         let place = &mut self.slots[slot];
@@ -132,6 +167,9 @@ impl World {
         place.commits.clear();
         place.wanted = None;
         place.last_n = 0;
+        place.pending = 0;
+        place.gathered = crate::sleep::Gathered::default();
+        place.sent.clear();
         if self.shards.is_empty() {
             let id = place.id.clone();
             self.slots[slot].guest = (self.hooks.create)(&id, &self.settings);
@@ -140,8 +178,9 @@ impl World {
             }
         }
         self.forget_calls_of(Caller::Slot(slot));
-        tell!(self, "{} starts, epoch {}, {} sockets", self.slots[slot].id, self.epoch, sockets.len());
-        self.step(slot, Input::Started { sockets, epoch: self.epoch, seed });
+        let epoch = if self.sleeps() { self.epoch_of(slot, !sockets.is_empty()) } else { self.epoch };
+        tell!(self, "{} starts, epoch {epoch}, {} sockets", self.slots[slot].id, sockets.len());
+        self.step(slot, Input::Started { sockets, epoch, seed });
     }
 
     /// One input into a live object, and its outputs out.
@@ -151,6 +190,10 @@ impl World {
         let now = self.wall();
         let outputs = if self.shards.is_empty() { self.run_alone(slot, input, now) } else { self.run_in_shard(slot, input, now) };
         self.take(slot, outputs);
+        if self.sleeps() {
+            self.last = Some(slot);
+            self.wants_alarm(slot);
+        }
     }
 
     fn run_alone(&mut self, slot: usize, input: Input, now: Timestamp) -> Vec<Output> {
@@ -166,6 +209,10 @@ impl World {
             outputs.push(output);
         }
         let wanted = guest.poll_timeout();
+        // Where objects sleep they are asked, and the host ends their lives as it likes.
+        if self.scenario.host == Host::Sleeping {
+            return outputs;
+        }
         if wanted != place.wanted {
             place.wanted = wanted;
             outputs.push(Output::SetAlarm { at: wanted });
@@ -196,6 +243,9 @@ impl World {
             match output {
                 Output::SetAlarm { at } => self.set_alarm(slot, at),
                 Output::Idle => self.idle(slot),
+                Output::Project { n, key, statement, hold, .. } if self.sleeps() && self.slots[slot].held.is_empty() => {
+                    self.gather(slot, n, key, statement, hold);
+                }
                 // Behind a projection on another server everything waits, Persists too.
                 Output::Persist { .. } | Output::Project { .. } if self.waits(slot, &output) => {
                     self.slots[slot].held.push_back(Held::Output(Box::new(output)));
@@ -235,15 +285,15 @@ impl World {
             }
             Output::Load { load, store, statements } => {
                 let life = self.slots[slot].life;
-                let us = 20 + self.rng.wait(self.scenario.sync_us / 4);
+                let us = 20 + self.rng.wait(self.scenario.sync_us / 4) + self.people_delay(store);
+                self.slots[slot].pending += 1;
                 self.after(us, Event::Read { slot, life, load, store, statements });
             }
             Output::Object { to, call, msg } => self.call(slot, &to, call, msg),
             Output::Reply { to, call, msg } => self.reply(slot, &to, call, msg),
             Output::NodeRequest { request, .. } => {
                 let life = self.slots[slot].life;
-                let input = Box::new(Input::NodeReply { request, result: Err(CallError::Lost) });
-                self.after(1_000, Event::Inner { slot, life, input });
+                self.inner_after(1_000, slot, life, Input::NodeReply { request, result: Err(CallError::Lost) });
             }
             Output::Respond { .. } | Output::Persist { .. } | Output::Project { .. } => {}
             Output::SetAlarm { .. } | Output::Idle => {}
@@ -259,6 +309,14 @@ impl World {
             return false;
         }
         let project = matches!(output, Output::Project { .. });
+        if self.sleeps() {
+            // One after the other, except that Persists share a sync.
+            return project
+                || self.slots[slot].held.iter().any(|held| match held {
+                    Held::Barrier { done, project, .. } => *project && !done,
+                    Held::Output(ahead) => matches!(**ahead, Output::Persist { .. } | Output::Project { .. }),
+                });
+        }
         self.slots[slot].held.iter().any(|held| match held {
             Held::Barrier { done: true, .. } => false,
             Held::Barrier { project: ahead, .. } => project != *ahead,
@@ -361,7 +419,7 @@ impl World {
         }
     }
 
-    fn release(&mut self, slot: usize, life: u64) {
+    pub(crate) fn release(&mut self, slot: usize, life: u64) {
         while self.slots[slot].life == life {
             match self.slots[slot].held.pop_front() {
                 None => return,
@@ -370,9 +428,14 @@ impl World {
                     self.slots[slot].held.push_front(barrier);
                     return self.submit_waiting(slot);
                 }
-                Some(Held::Output(output)) if matches!(*output, Output::Persist { .. } | Output::Project { .. }) => {
-                    self.submit(slot, *output, 0);
-                }
+                Some(Held::Output(output)) if matches!(*output, Output::Persist { .. } | Output::Project { .. }) => match *output {
+                    Output::Project { n, key, statement, hold, .. } if self.sleeps() => {
+                        self.gather(slot, n, key, statement, hold);
+                    }
+                    output => {
+                        self.submit(slot, output, 0);
+                    }
+                },
                 Some(Held::Output(output)) => {
                     self.apply(slot, *output);
                     if self.slots[slot].live && self.rng.chance(self.faults.crash_between_outputs) {
@@ -394,6 +457,7 @@ impl World {
                 Some(Held::Barrier { project, .. }) if *sort.get_or_insert(*project) == *project => {}
                 Some(Held::Output(output)) => {
                     let project = match **output {
+                        Output::Project { .. } if self.scenario.host == Host::Sleeping => return,
                         Output::Project { .. } => true,
                         Output::Persist { .. } => false,
                         // Other outputs wait, and Persists behind them do not, as long as no projection stands between.
@@ -413,7 +477,7 @@ impl World {
     }
 
     fn execute(&mut self, slot: usize, commit: &Commit) -> Result<(), SqlError> {
-        let own = if commit.own.is_empty() { Ok(()) } else { self.stores.own.apply(&commit.own) };
+        let own = if commit.own.is_empty() { Ok(()) } else { self.own_store(slot).apply(&commit.own) };
         let done = own.and_then(|()| if commit.people.is_empty() { Ok(()) } else { self.stores.people.apply(&commit.people) });
         match &done {
             Ok(()) => self.note_commits(slot),
@@ -461,10 +525,11 @@ impl World {
         if !self.slots[slot].live || self.slots[slot].life != life {
             return;
         }
-        let result = if self.rng.chance(self.faults.load_fails) {
+        self.slots[slot].pending = self.slots[slot].pending.saturating_sub(1);
+        let result = if self.rng.chance(self.faults.load_fails) || self.people_down(store) {
             Err(PersistError::Io)
         } else {
-            let database = if store == Store::Own { &mut self.stores.own } else { &mut self.stores.people };
+            let database = if store == Store::Own { self.own_store(slot) } else { &mut self.stores.people };
             database.read(statements).map_err(|error| {
                 let told = error.as_persist_error();
                 self.breach(format!("{}: {error:?}", self.slots[slot].id));
@@ -472,7 +537,7 @@ impl World {
             })
         };
         let us = self.rng.wait(self.scenario.sync_us / 4);
-        self.after(us, Event::Inner { slot, life, input: Box::new(Input::Loaded { load, result }) });
+        self.inner_after(us, slot, life, Input::Loaded { load, result });
     }
 
     // ---- calls
@@ -495,11 +560,14 @@ impl World {
         let caller = caller.map(|caller| {
             self.tokens += 1;
             let token = self.tokens;
-            self.calls.insert((caller, call), Call { callee: to, token, delivered: false });
+            self.calls.insert((caller, call), Call { callee: to, token, delivered: false, replied: false });
             self.deadlines.push_back((self.now_us + CALL_DEADLINE_US, caller, call, token));
             (caller, token)
         });
-        let us = self.message_delay();
+        let mut us = self.message_delay();
+        if let Some(sender) = self.index.get(&from).copied().filter(|_| self.sleeps()) {
+            us = self.in_order(sender, to, us);
+        }
         if self.rng.chance(self.faults.drop_message) {
             tell!(self, "the message to {} is lost", self.slots[to].id);
             // The host knows at once, or never.
@@ -518,6 +586,11 @@ impl World {
             let msg = Box::new(msg.clone());
             self.after(later, Event::Message { to, from: from.clone(), caller, call, msg, host, life });
         }
+        if self.sleeps()
+            && let Some(sender) = self.index.get(&from)
+        {
+            life = Some(self.slots[*sender].life);
+        }
         self.after(us, Event::Message { to, from, caller, call, msg: Box::new(msg), host, life });
     }
 
@@ -535,7 +608,11 @@ impl World {
         msg: Message,
         life: Option<u64>,
     ) {
-        if life.is_some_and(|life| life != self.slots[to].life) {
+        if self.sleeps() {
+            if life.is_some_and(|life| self.sender_died(&from, life)) {
+                return;
+            }
+        } else if life.is_some_and(|life| life != self.slots[to].life) {
             return;
         }
         if let Some((caller, token)) = caller
@@ -555,6 +632,9 @@ impl World {
         let Some(caller) = caller else { return };
         let Some(open) = self.calls.get(&(caller, call)).filter(|open| open.callee == slot) else { return };
         let token = open.token;
+        if let Some(open) = self.calls.get_mut(&(caller, call)) {
+            open.replied = true;
+        }
         let msg = if self.scenario.json_messages { Message::from_bytes(&msg.to_bytes()) } else { msg };
         if self.rng.chance(self.faults.drop_message) {
             tell!(self, "the reply to {to} is lost");
@@ -601,7 +681,7 @@ impl World {
 
     // ---- alarms
 
-    fn set_alarm(&mut self, slot: usize, at: Option<Timestamp>) {
+    pub(crate) fn set_alarm(&mut self, slot: usize, at: Option<Timestamp>) {
         let Some(at) = at else {
             self.slots[slot].alarm = None;
             return;
@@ -619,7 +699,7 @@ impl World {
             self.breach(format!("{} asks for the same alarm for ever", self.slots[slot].id.kind.as_str()));
         }
         if self.rng.chance(self.faults.odd_alarm) && self.rng.chance(0.5) {
-            us += self.rng.wait(10_000_000);
+            us += if self.scenario.host == Host::Sleeping { self.rng.below(5_000_000) } else { self.rng.wait(10_000_000) };
         }
         self.after(us, Event::Alarm { slot, generation });
     }
@@ -637,12 +717,12 @@ impl World {
             let (us, host) = (self.rng.below(5_000_000), self.host);
             self.after(us, Event::AlarmAgain { slot, host });
         }
-        self.input(slot, Input::Alarm);
+        self.ring(slot);
     }
 
     pub(crate) fn alarm_again(&mut self, slot: usize, host: u32) {
-        if host == self.host {
-            self.input(slot, Input::Alarm);
+        if host == self.host || self.sleeps() {
+            self.ring(slot);
         }
     }
 
@@ -680,6 +760,11 @@ impl World {
 
     /// Ends a life. Sockets and their attachments stay.
     pub(crate) fn crash(&mut self, slot: usize, how: End) {
+        if self.sleeps() {
+            self.end(slot, End::Lost);
+            self.drop_sockets(Some(slot));
+            return;
+        }
         if self.shards.is_empty() || how != End::Trap {
             self.end(slot, how);
             if how == End::Trap {
@@ -710,6 +795,8 @@ impl World {
         self.slots[slot].live = false;
         self.slots[slot].guest = None;
         self.slots[slot].held.clear();
+        self.slots[slot].gathered = crate::sleep::Gathered::default();
+        self.slots[slot].died_us = self.now_us;
         self.finish_commits(slot, how);
         self.fail_calls_to(slot, CallError::Lost);
         self.forget_calls_of(Caller::Slot(slot));
@@ -751,7 +838,13 @@ impl World {
     fn all_end(&mut self, how: End) {
         for slot in 0..self.slots.len() {
             self.end(slot, how);
-            self.slots[slot].alarm = None;
+            if !self.sleeps() {
+                self.slots[slot].alarm = None;
+            }
+        }
+        if self.sleeps() {
+            // Messages under way find the next lives, and alarms are kept.
+            return self.drop_sockets(None);
         }
         for shard in &mut self.shards {
             *shard = Shard::new((*self.settings).clone());
@@ -768,7 +861,7 @@ impl World {
                 self.calls.remove(&(caller, call));
             }
         }
-        self.drop_all_sockets();
+        self.drop_sockets(None);
     }
 }
 

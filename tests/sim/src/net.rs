@@ -7,6 +7,7 @@ use edge_core::error::CloseCode;
 use edge_core::limits;
 use edge_core::object::{Frame, Input, RequestHead, SocketId};
 use edge_core::objects;
+use wire::Timestamp;
 
 use crate::packet::Packet;
 use crate::world::{Event, World, tell};
@@ -24,6 +25,10 @@ pub(crate) struct Socket {
     /// Frames go nowhere any more, and nobody has been told.
     cut: bool,
     attachment: Vec<u8>,
+    /// The gateway has closed it: nothing of it comes in, and no life gets it.
+    closing: bool,
+    /// When the host last answered a pong by itself.
+    pub(crate) heard: Option<Timestamp>,
     queued_bytes: usize,
     queued_frames: usize,
     drain_wanted: bool,
@@ -51,6 +56,8 @@ impl World {
             at_server: true,
             cut: false,
             attachment: Vec::new(),
+            closing: false,
+            heard: None,
             queued_bytes: 0,
             queued_frames: 0,
             drain_wanted: false,
@@ -119,6 +126,12 @@ impl World {
         let Some(socket) = self.sockets.get(&id).filter(|socket| socket.at_server && socket.opened && !socket.cut) else {
             return;
         };
+        if socket.closing {
+            return;
+        }
+        if self.sleeps() && matches!(&frame, Frame::Text(text) if text == "3") {
+            return self.answer_pong(id);
+        }
         self.input(socket.gateway, Input::Frame { socket: id, frame });
     }
 
@@ -192,7 +205,7 @@ impl World {
     /// From inside the outputs of the gateway: its next input, not a nested one.
     fn queue_for(&mut self, slot: usize, input: Input) {
         let life = self.life_of(slot);
-        self.after(0, Event::Inner { slot, life, input: Box::new(input) });
+        self.inner_after(0, slot, life, input);
     }
 
     pub(crate) fn attach(&mut self, id: SocketId, data: Vec<u8>) {
@@ -204,6 +217,11 @@ impl World {
     /// The gateway closes a socket.
     pub(crate) fn close(&mut self, slot: usize, id: SocketId, code: u16, reason: &str) {
         if self.sockets.get(&id).is_some_and(|socket| socket.gateway == slot && socket.at_server) {
+            if self.sleeps()
+                && let Some(socket) = self.sockets.get_mut(&id)
+            {
+                socket.closing = true;
+            }
             self.end_socket(id, code, reason, true);
         }
     }
@@ -223,6 +241,13 @@ impl World {
     }
 
     pub(crate) fn server_sees_close(&mut self, id: SocketId, clean: bool) {
+        if let Some(socket) = self.sockets.get(&id).filter(|socket| socket.at_server && socket.opened)
+            && self.sleeps()
+            && !self.is_live(socket.gateway)
+        {
+            // The event that ends a sleep comes to a life that has the socket.
+            self.start(socket.gateway);
+        }
         let Some(socket) = self.sockets.get_mut(&id).filter(|socket| socket.at_server) else { return };
         socket.at_server = false;
         let (gateway, opened) = (socket.gateway, socket.opened);
@@ -248,9 +273,11 @@ impl World {
 
     /// The client closes: a close frame behind what it wrote.
     pub(crate) fn client_closes(&mut self, id: SocketId) {
+        let (now, sleeps) = (self.now_us, self.sleeps());
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.at_client = false;
-        let at = socket.last_in_us + 1;
+        // Not before now; the seeds of fixed bugs of our own host keep their runs.
+        let at = if sleeps { (socket.last_in_us + 1).max(now) } else { socket.last_in_us + 1 };
         self.queue.push(at, Event::ServerSeesClose { socket: id, clean: true });
     }
 
@@ -258,6 +285,10 @@ impl World {
     pub(crate) fn cut(&mut self, id: SocketId) {
         let half_open = self.rng.chance(self.faults.half_open);
         let (client_us, server_us) = (self.rng.below(5_000_000), self.rng.below(2_000_000));
+        self.cut_as(id, half_open, client_us, server_us);
+    }
+
+    pub(crate) fn cut_as(&mut self, id: SocketId, half_open: bool, client_us: u64, server_us: u64) {
         let Some(socket) = self.sockets.get_mut(&id).filter(|socket| !socket.cut) else { return };
         socket.cut = true;
         tell!(self, "socket {} is cut, half open: {half_open}", id.0);
@@ -268,9 +299,10 @@ impl World {
         }
     }
 
-    /// The host process is gone.
-    pub(crate) fn drop_all_sockets(&mut self) {
-        let ids: Vec<SocketId> = self.sockets.keys().copied().collect();
+    /// The host process is gone, or that of one gateway.
+    pub(crate) fn drop_sockets(&mut self, gateway: Option<usize>) {
+        let lost = self.sockets.iter().filter(|(_, socket)| gateway.is_none_or(|gateway| socket.gateway == gateway));
+        let ids: Vec<SocketId> = lost.map(|(id, _)| *id).collect();
         for id in ids {
             let us = self.rng.below(100_000);
             if let Some(socket) = self.sockets.get_mut(&id) {
@@ -282,11 +314,17 @@ impl World {
         }
     }
 
+    /// Pongs of the sockets of a gateway that the host has answered.
+    pub(crate) fn pongs_of(&self, slot: usize) -> Vec<(SocketId, Timestamp)> {
+        let own = self.sockets.iter().filter(|(_, socket)| socket.gateway == slot && socket.at_server && !socket.closing);
+        own.filter_map(|(id, socket)| Some((*id, socket.heard?))).collect()
+    }
+
     /// Sockets that a gateway gets in `Started`.
     pub(crate) fn sockets_of(&self, slot: usize) -> Vec<(SocketId, Vec<u8>)> {
         let kept: &BTreeMap<SocketId, Socket> = &self.sockets;
         kept.iter()
-            .filter(|(_, socket)| socket.gateway == slot && socket.opened && socket.at_server)
+            .filter(|(_, socket)| socket.gateway == slot && socket.opened && socket.at_server && !socket.closing)
             .map(|(id, socket)| (*id, socket.attachment.clone()))
             .collect()
     }

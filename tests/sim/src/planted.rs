@@ -12,6 +12,8 @@ use wire::Timestamp;
 
 use crate::check::Rule;
 use crate::product;
+use crate::run::Outcome;
+use crate::scenario::Host;
 use crate::world::{Bugs, Hooks};
 
 /// One bug.
@@ -41,11 +43,43 @@ pub enum Planted {
     ReceiptOverwrite,
     /// The newest page comes from a cache.
     StaleHistory,
+    /// Where objects sleep: a gateway that kept its sockets gets a new epoch.
+    EpochRaised,
+    /// A User does not store who wants to be told.
+    ListenersForgotten,
+    /// A gateway does not store whose sockets it has.
+    SocketsForgotten,
+    /// A gateway counts its calls from the same number in each life.
+    CallsRepeated,
+    /// The cursor of a socket is kept with the next event, not with the one that moved it.
+    CursorLate,
+    /// Sockets that survived a sleep are not pinged.
+    NeverPinged,
+}
+
+/// How a bug shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// As this violation of the history.
+    Broken(Rule, &'static str),
+    /// As a breach of this name.
+    Breach(&'static str),
+}
+
+impl Shows {
+    /// Whether the run shows it.
+    #[must_use]
+    pub fn in_run(self, outcome: &Outcome) -> bool {
+        match self {
+            Self::Broken(rule, what) => outcome.verdict.broke(rule) && outcome.verdict.found(what),
+            Self::Breach(name) => outcome.breaches.iter().any(|breach| breach.starts_with(name)),
+        }
+    }
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::AckBeforeCommit,
         Self::AckAfterFailure,
         Self::DroppedWrite,
@@ -58,12 +92,18 @@ impl Planted {
         Self::OvertakenDelivery,
         Self::ReceiptOverwrite,
         Self::StaleHistory,
+        Self::EpochRaised,
+        Self::ListenersForgotten,
+        Self::SocketsForgotten,
+        Self::CallsRepeated,
+        Self::CursorLate,
+        Self::NeverPinged,
     ];
 
     /// What the checker must say of it.
     #[must_use]
-    pub fn verdict(self) -> (Rule, &'static str) {
-        match self {
+    pub fn verdict(self) -> Shows {
+        let (rule, what) = match self {
             Self::AckBeforeCommit => (Rule::M4, "seen_before_commit"),
             Self::AckAfterFailure | Self::DroppedWrite => (Rule::M1, "acked_message_lost"),
             Self::MemoryOnlyDedupe => (Rule::M2, "key_stored_twice"),
@@ -74,6 +114,26 @@ impl Planted {
             Self::OvertakenDelivery => (Rule::M3, "seq_fell_on_connection"),
             Self::ReceiptOverwrite => (Rule::M7, "mark_fell"),
             Self::StaleHistory => (Rule::M8, "own_message_missing"),
+            Self::EpochRaised => (Rule::M5, "never_caught_up"),
+            Self::CallsRepeated => (Rule::M2, "answered_with_another_message"),
+            Self::CursorLate => (Rule::M5, "repeat_in_run"),
+            Self::ListenersForgotten | Self::SocketsForgotten => return Shows::Breach("P1 still online"),
+            Self::NeverPinged => return Shows::Breach("P1 silence"),
+        };
+        Shows::Broken(rule, what)
+    }
+
+    /// Where it is planted.
+    #[must_use]
+    pub fn host(self) -> Host {
+        match self {
+            Self::EpochRaised
+            | Self::ListenersForgotten
+            | Self::SocketsForgotten
+            | Self::CallsRepeated
+            | Self::CursorLate
+            | Self::NeverPinged => Host::Sleeping,
+            _ => Host::Own,
         }
     }
 
@@ -84,6 +144,7 @@ impl Planted {
             release_early: self == Self::AckBeforeCommit,
             ignore_failed_persist: self == Self::AckAfterFailure,
             cursor_by_time: self == Self::CursorByTime,
+            raise_epoch: self == Self::EpochRaised,
         };
         let create = Rc::new(move |id: &ObjectId, settings: &_| {
             let inner = shard::create(id, settings)?;
@@ -109,6 +170,11 @@ impl Planted {
                 out.push_back(output);
             })),
             (Self::OvertakenDelivery, Kind::Gateway) => Box::new(Written(0, |output, late, _| *late = Some(output))),
+            (Self::ListenersForgotten, Kind::User) => Box::new(Forgotten("INSERT INTO user_listeners")),
+            (Self::SocketsForgotten, Kind::Gateway) => Box::new(Forgotten("INSERT INTO gateway_users")),
+            (Self::CallsRepeated, Kind::Gateway) => Box::new(CallsRepeated::default()),
+            (Self::CursorLate, Kind::Gateway) => Box::new(CursorLate::default()),
+            (Self::NeverPinged, Kind::Gateway) => Box::new(NeverPinged(BTreeSet::new())),
             _ => return None,
         };
         Some(twist)
@@ -148,6 +214,91 @@ impl Object for Twisted {
     }
     fn is_idle(&self, now: Timestamp) -> bool {
         self.inner.is_idle(now)
+    }
+}
+
+/// Statements that begin with this are never executed.
+struct Forgotten(&'static str);
+
+impl Twist for Forgotten {
+    fn output(&mut self, mut output: Output, out: &mut VecDeque<Output>) {
+        if let Output::Persist { statements, .. } = &mut output {
+            statements.retain(|statement| !statement.sql.starts_with(self.0));
+        }
+        out.push_back(output);
+    }
+}
+
+/// Each life counts its calls from the epoch, which a gateway keeps while it sleeps.
+#[derive(Default)]
+struct CallsRepeated {
+    life: u64,
+    given: u64,
+    real: BTreeMap<CallKey, CallKey>,
+}
+
+impl Twist for CallsRepeated {
+    fn input(&mut self, mut input: Input, _: Timestamp) -> Input {
+        match &mut input {
+            Input::Started { epoch, .. } => *self = Self { life: *epoch << 24, ..Self::default() },
+            Input::Reply { call, .. } => *call = self.real.remove(call).unwrap_or(*call),
+            _ => {}
+        }
+        input
+    }
+
+    fn output(&mut self, mut output: Output, out: &mut VecDeque<Output>) {
+        if let Output::Object { call, .. } = &mut output
+            && *call != CallKey::NONE
+        {
+            self.given += 1;
+            let given = CallKey(self.life + self.given);
+            self.real.insert(given, std::mem::replace(call, given));
+        }
+        out.push_back(output);
+    }
+}
+
+/// What is attached waits for the next event.
+#[derive(Default)]
+struct CursorLate {
+    late: VecDeque<Output>,
+    due: VecDeque<Output>,
+}
+
+impl Twist for CursorLate {
+    fn input(&mut self, input: Input, _: Timestamp) -> Input {
+        self.due.append(&mut self.late);
+        input
+    }
+
+    fn output(&mut self, output: Output, out: &mut VecDeque<Output>) {
+        out.append(&mut self.due);
+        if matches!(output, Output::Attach { .. }) {
+            return self.late.push_back(output);
+        }
+        out.push_back(output);
+    }
+}
+
+/// The sockets that a life began with.
+struct NeverPinged(BTreeSet<SocketId>);
+
+impl Twist for NeverPinged {
+    fn input(&mut self, input: Input, _: Timestamp) -> Input {
+        if let Input::Started { sockets, .. } = &input {
+            self.0 = sockets.iter().map(|(socket, _)| *socket).collect();
+        }
+        input
+    }
+
+    fn output(&mut self, mut output: Output, out: &mut VecDeque<Output>) {
+        if let Output::Send { sockets, frame: Frame::Text(text) } = &mut output
+            && text == "2"
+        {
+            sockets.retain(|socket| !self.0.contains(socket));
+        }
+        out.push_back(output);
     }
 }
 

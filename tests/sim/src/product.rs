@@ -64,6 +64,5 @@ pub fn hooks(create: Create) -> Hooks {
 
 /// Empty databases of the product.
 pub fn stores() -> Result<Stores, String> {
-    let (own, people) = migrations()?;
-    Stores::open(&own, &people)
+    Stores::open(&migrations()?)
 }

@@ -81,6 +81,17 @@ impl World {
         for conversation in 0..self.conversations.len() {
             self.after(0, Event::Found { conversation });
         }
+        self.come_to_rest();
+        if self.sleeps() && self.breaches.is_empty() {
+            self.check_presence();
+            self.come_to_rest();
+        }
+        self.log(What::Quiesced);
+        self.frozen = true;
+    }
+
+    /// Waits until every client has everything and waits for nothing.
+    fn come_to_rest(&mut self) {
         let end = self.now_us + SETTLE_US;
         loop {
             let until = self.now_us + 1_000_000;
@@ -99,8 +110,6 @@ impl World {
                 break;
             }
         }
-        self.log(What::Quiesced);
-        self.frozen = true;
     }
 
     fn clock_rests(&mut self) {
@@ -112,7 +121,7 @@ impl World {
     /// The machine dies once more, and what is stored is read.
     fn read_truth(&mut self) {
         self.host_crash();
-        let up = self.host_up_at_us;
+        let up = self.host_up_at_us.max(self.now_us);
         self.run_until(up);
         for n in 0..self.conversations.len() {
             if !self.conversations[n].created {

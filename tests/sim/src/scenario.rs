@@ -45,6 +45,8 @@ pub struct Faults {
     pub slow_reader: f64,
     /// Per answer to an HTTP request: it never arrives.
     pub lost_response: f64,
+    /// Where the people database is apart: mean time between times in which it cannot be reached, or is slow.
+    pub people_out_every_ms: u64,
 }
 
 impl Faults {
@@ -69,6 +71,7 @@ impl Faults {
         clock_jump_every_ms: 0,
         slow_reader: 0.0,
         lost_response: 0.0,
+        people_out_every_ms: 0,
     };
 
     /// Each kind is on in about half of the runs, at rates over two decades.
@@ -102,6 +105,32 @@ impl Faults {
     }
 }
 
+/// Which host the objects live on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    /// Ours: objects stay in memory until they say that they are idle.
+    Own,
+    /// Objects sleep between events ([`crate::sleep`]).
+    Sleeping,
+}
+
+impl Host {
+    /// The host of the run of this number.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        if seed % 3 == 2 { Self::Sleeping } else { Self::Own }
+    }
+}
+
+/// When a host that lets objects sleep does so. 0 turns one off.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Sleep {
+    /// Per event: the object at rest behind it.
+    pub after_event: f64,
+    /// Mean time between nights of one, some or all objects.
+    pub every_ms: u64,
+}
+
 /// Where the people database is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projections {
@@ -109,12 +138,16 @@ pub enum Projections {
     SameTransaction,
     /// Another server: each projection takes its own time, at least once.
     Remote,
+    /// Another server, and rows that nobody waits for are gathered by the host for a while.
+    Gathered,
 }
 
 /// One run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     pub seed: u64,
+    pub host: Host,
+    pub sleep: Sleep,
     pub gateways: u32,
     pub users: usize,
     /// Devices of each user: 1..=this.
@@ -143,11 +176,19 @@ impl Scenario {
     /// The run of this number.
     #[must_use]
     pub fn of(seed: u64) -> Self {
+        Self::on(Host::of(seed), seed)
+    }
+
+    /// The run of this number on this host.
+    #[must_use]
+    pub fn on(host: Host, seed: u64) -> Self {
         // The stream of the scenario differs from that of the run.
         let mut rng = Rng::new(seed ^ 0x5ce0_a210_0000_0000);
         let rng = &mut rng;
-        Self {
+        let own = Self {
             seed,
+            host: Host::Own,
+            sleep: Sleep::default(),
             gateways: rng.between(1, 3) as u32,
             users: rng.between(2, 6) as usize,
             devices: rng.between(1, 2),
@@ -162,6 +203,31 @@ impl Scenario {
             json_messages: rng.chance(0.2),
             attach_after_ms: *rng.pick(&[0, 200, 1_000, 5_000]).unwrap_or(&0),
             faults: if rng.chance(0.03) { Faults::NONE } else { Faults::drawn(rng) },
+        };
+        if host == Host::Own { own } else { own.sleeping(rng) }
+    }
+
+    /// The same on a host whose objects sleep.
+    fn sleeping(self, rng: &mut Rng) -> Self {
+        let people_out_every_ms = if rng.chance(0.4) { rng.log_between(15_000.0, 120_000.0) as u64 } else { 0 };
+        let faulty = self.faults != Faults::NONE;
+        Self {
+            host: Host::Sleeping,
+            sleep: Sleep {
+                after_event: if rng.chance(0.8) { rng.log_between(0.005, 0.95) } else { 0.0 },
+                every_ms: if rng.chance(0.8) { rng.log_between(300.0, 30_000.0) as u64 } else { 0 },
+            },
+            shards: 0,
+            projections: Projections::Gathered,
+            attach_after_ms: 0,
+            faults: Faults {
+                // Requests between objects are lost or answered, and never come twice; its clocks are kept by others.
+                duplicate_message: 0.0,
+                clock_jump_every_ms: 0,
+                people_out_every_ms: if faulty { people_out_every_ms } else { 0 },
+                ..self.faults
+            },
+            ..self
         }
     }
 
@@ -170,6 +236,8 @@ impl Scenario {
     pub fn hour(seed: u64) -> Self {
         Self {
             seed,
+            host: Host::Own,
+            sleep: Sleep::default(),
             gateways: 2,
             users: 50,
             devices: 1,
@@ -191,13 +259,17 @@ impl Scenario {
     #[must_use]
     pub fn settings(&self, rng: &mut Rng) -> Settings {
         let secret: String = rng.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        Settings {
+        let mut settings = Settings {
             gateways: self.gateways,
             attach_after_ms: self.attach_after_ms,
             heartbeat: Heartbeat::default(),
             signing_key: Some(SigningKey::Hs256(secret.clone())),
             refresh_secret: secret,
             ..Settings::default()
+        };
+        if self.host == Host::Sleeping {
+            settings.hibernate();
         }
+        settings
     }
 }

@@ -1,5 +1,5 @@
-//! Real SQL in memory: one database for the own storage of all objects, a separate one for the people database, so
-//! that nobody joins across the seam.
+//! Real SQL in memory: one database for the own storage of rooms and users, one for each gateway that stores, a
+//! separate one for the people database, so that nobody joins across the seam.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -35,30 +35,45 @@ impl SqlError {
 #[derive(Debug)]
 pub struct Stores {
     pub own: Database,
+    /// Storage of each gateway, where gateways have one.
+    pub gateways: Vec<Database>,
     pub people: Database,
 }
 
 impl Stores {
     /// Databases with these migrations applied, in order.
-    pub fn open(own: &[String], people: &[String]) -> Result<Self, String> {
-        Ok(Self { own: Database::open(own)?, people: Database::open(people)? })
+    pub fn open(migrations: &Migrations) -> Result<Self, String> {
+        let gateways = (0..GATEWAYS).map(|_| Database::open(&migrations.gateway)).collect::<Result<_, _>>()?;
+        Ok(Self { own: Database::open(&migrations.own)?, gateways, people: Database::open(&migrations.people)? })
     }
 
     /// Deletes every row.
     pub fn reset(&mut self) -> Result<(), String> {
         self.own.reset()?;
+        self.gateways.iter_mut().try_for_each(Database::reset)?;
         self.people.reset()
     }
 }
 
-/// The migrations of the product: `(own storage, people database)`, read from `schema/migrations`.
-pub fn migrations() -> Result<(Vec<String>, Vec<String>), String> {
+/// Most gateways of a run.
+pub const GATEWAYS: usize = 3;
+
+/// The migrations of each database, in order.
+#[derive(Debug)]
+pub struct Migrations {
+    pub own: Vec<String>,
+    pub gateway: Vec<String>,
+    pub people: Vec<String>,
+}
+
+/// Those of the product, read from `schema/migrations`.
+pub fn migrations() -> Result<Migrations, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schema/migrations");
     let mut own = Vec::new();
     for folder in ["room", "user", "call"] {
         own.extend(files(&root.join(folder))?);
     }
-    Ok((own, files(&root.join("people"))?))
+    Ok(Migrations { own, gateway: files(&root.join("gateway"))?, people: files(&root.join("people"))? })
 }
 
 fn files(folder: &Path) -> Result<Vec<String>, String> {

@@ -79,12 +79,15 @@ pub struct Bugs {
     pub ignore_failed_persist: bool,
     /// Clients resume from a point in time instead of a `seq`.
     pub cursor_by_time: bool,
+    /// A gateway that kept its sockets gets a new epoch.
+    pub raise_epoch: bool,
 }
 
 /// What happens at a point of virtual time.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A message reaches an object. With `life`, only while the object still lives that life.
+    /// A message reaches an object. With `life`, only while the object still lives that life; where objects sleep it is
+    /// the life of the sender.
     Message {
         to: usize,
         from: ObjectId,
@@ -116,6 +119,11 @@ pub(crate) enum Event {
     Connect { client: usize },
     /// A conversation is asked for (again).
     Found { conversation: usize },
+    /// Gathered rows reach the people database.
+    PeopleWrite { slot: usize, life: u64, write: crate::sleep::Write },
+    /// Objects fall asleep.
+    Night,
+    PeopleOut,
     CrashOne,
     HostCrash,
     HostStops,
@@ -159,6 +167,13 @@ pub struct World {
     /// Highest `seq` of each room in `commit` lines.
     pub(crate) committed: BTreeMap<Id, u64>,
     pub(crate) breaches: Vec<String>,
+    /// The object that last did something.
+    pub(crate) last: Option<usize>,
+    /// The people database is not reached, or slow, until then.
+    pub(crate) people_down_us: u64,
+    pub(crate) people_slow_us: u64,
+    /// When somebody was told that somebody is offline.
+    pub(crate) offline_heard: Vec<(u64, Id)>,
     pub(crate) settling: bool,
     /// Clients neither act nor listen any more.
     pub(crate) frozen: bool,
@@ -218,6 +233,10 @@ impl World {
             history: Vec::new(),
             committed: BTreeMap::new(),
             breaches: Vec::new(),
+            last: None,
+            people_down_us: 0,
+            people_slow_us: 0,
+            offline_heard: Vec::new(),
             settling: false,
             frozen: false,
             verbose: false,
@@ -313,6 +332,7 @@ impl World {
         {
             self.now_us = self.now_us.max(at);
             self.call_timed_out(caller, call, token);
+            self.maybe_sleep();
             return true;
         }
         if next.is_none_or(|next| next > until_us) {
@@ -323,6 +343,7 @@ impl World {
             self.now_us = at;
             self.happen(event);
         }
+        self.maybe_sleep();
         true
     }
 
@@ -335,7 +356,7 @@ impl World {
                 }
             }
             Event::Answer { caller, call, token, result } => self.answer(caller, call, token, *result),
-            Event::Inner { slot, life, input } => self.inner(slot, life, *input),
+            Event::Inner { slot, life, input } => self.inner_came(slot, life, *input),
             Event::Read { slot, life, load, store, statements } => self.read(slot, life, load, store, &statements),
             Event::Alarm { slot, generation } => self.alarm(slot, generation),
             Event::AlarmAgain { slot, host } => self.alarm_again(slot, host),
@@ -349,6 +370,9 @@ impl World {
             Event::Wake { client } => self.wake(client),
             Event::Connect { client } => self.connect(client),
             Event::Found { conversation } => self.found(conversation),
+            Event::PeopleWrite { slot, life, write } => self.people_write(slot, life, write),
+            Event::Night => self.night(),
+            Event::PeopleOut => self.people_out(),
             Event::CrashOne => self.crash_one(),
             Event::HostCrash => self.host_crash_fault(),
             Event::HostStops => self.host_stops(),
@@ -371,9 +395,11 @@ impl World {
         self.next_fault(self.faults.deploy_every_ms, Event::HostStops);
         self.next_fault(self.faults.cut_every_ms, Event::CutOne);
         self.next_fault(self.faults.clock_jump_every_ms, Event::ClockJump);
+        self.next_fault(self.faults.people_out_every_ms, Event::PeopleOut);
+        self.next_fault(self.scenario.sleep.every_ms, Event::Night);
     }
 
-    fn next_fault(&mut self, every_ms: u64, event: Event) {
+    pub(crate) fn next_fault(&mut self, every_ms: u64, event: Event) {
         if every_ms > 0 {
             let us = self.rng.wait(every_ms * 1000);
             self.after(us, event);
@@ -407,6 +433,10 @@ impl World {
             return;
         }
         self.next_fault(every, Event::HostStops);
+        if self.sleeps() {
+            // A new version takes the objects' place without a word.
+            return self.host_crash();
+        }
         tell!(self, "host is told to stop");
         for slot in 0..self.slots.len() {
             if self.is_live(slot) {

@@ -9,20 +9,21 @@ use sim::scenario::Scenario;
 
 /// Runs seeds until the checker names the bug.
 fn is_caught(bug: Planted) {
-    let (rule, what) = bug.verdict();
+    let shows = bug.verdict();
     let mut stores = product::stores().unwrap();
     let mut others = std::collections::BTreeSet::new();
     for seed in 0..500 {
-        let scenario = Scenario { shards: 0, ..Scenario::of(seed) };
+        let scenario = Scenario { shards: 0, ..Scenario::on(bug.host(), seed) };
         let (outcome, kept) = run(scenario, bug.hooks(), stores, false).unwrap();
         stores = kept;
-        if outcome.verdict.broke(rule) && outcome.verdict.found(what) {
-            println!("{bug:?}: {rule:?} {what} at seed {seed}");
+        if shows.in_run(&outcome) {
+            println!("{bug:?}: {shows:?} at seed {seed}");
             return;
         }
-        others.extend(outcome.verdict.violations.iter().map(|violation| violation.what));
+        others.extend(outcome.verdict.violations.iter().map(|violation| violation.what.to_owned()));
+        others.extend(outcome.breaches);
     }
-    panic!("{bug:?} was not found as {rule:?} {what}, only {others:?}");
+    panic!("{bug:?} was not found as {shows:?}, only {others:?}");
 }
 
 macro_rules! caught {
@@ -53,4 +54,10 @@ caught! {
     an_overtaken_delivery_is_caught: OvertakenDelivery,
     an_overwritten_receipt_is_caught: ReceiptOverwrite,
     a_stale_history_is_caught: StaleHistory,
+    an_epoch_raised_by_a_sleep_is_caught: EpochRaised,
+    listeners_not_stored_are_caught: ListenersForgotten,
+    sockets_not_stored_are_caught: SocketsForgotten,
+    call_keys_that_repeat_after_a_sleep_are_caught: CallsRepeated,
+    a_cursor_written_late_is_caught: CursorLate,
+    restored_sockets_never_pinged_are_caught: NeverPinged,
 }

@@ -45,6 +45,7 @@ impl Host {
     pub(super) async fn called(self: &Rc<Self>, req: &mut Request) -> Result<worker::Response> {
         let (from, call) = frontend::caller(req.headers())?;
         let msg = Message::from_bytes(&req.bytes().await?);
+        self.start()?;
         if call == CallKey::NONE {
             self.give(Input::Object { from, call, msg });
             return frontend::replied(&Message::Done);

@@ -56,6 +56,8 @@ pub enum Cursor {
     Next { next: u64, generation: u64 },
     /// A resume was cut off: nothing until the client asks again.
     Cut,
+    /// Live only, and this seq comes next at the least.
+    Above { next: u64 },
 }
 
 impl Attachment {
@@ -79,11 +81,15 @@ impl Attachment {
                 Cursor::None => 0,
                 Cursor::Next { .. } => 1,
                 Cursor::Cut => 2,
+                Cursor::Above { .. } => 3,
             };
             out.push(kind << 1 | u8::from(held.opened));
             if let Cursor::Next { next, generation } = held.cursor {
                 put_number(&mut out, next);
                 put_number(&mut out, generation);
+            }
+            if let Cursor::Above { next } = held.cursor {
+                put_number(&mut out, next);
             }
             if out.len() > limits::ATTACHMENT_BYTES {
                 return None;
@@ -114,6 +120,7 @@ impl Attachment {
                 0 => Cursor::None,
                 1 => Cursor::Next { next: reader.number()?, generation: reader.number()? },
                 2 => Cursor::Cut,
+                3 => Cursor::Above { next: reader.number()? },
                 _ => return None,
             };
             rooms.push(Held { room, opened: kind & 1 == 1, cursor });
@@ -187,7 +194,7 @@ mod tests {
 
     fn sample(rooms: usize) -> Attachment {
         let room = |n| RoomId(wire::uuid_v7(1_772_357_400_000, 1, n));
-        let cursors = [Cursor::None, Cursor::Next { next: 42, generation: 1 }, Cursor::Cut];
+        let cursors = [Cursor::None, Cursor::Next { next: 42, generation: 1 }, Cursor::Cut, Cursor::Above { next: 300 }];
         Attachment {
             sid: "0.abcdefghijklmnopqrstuv".into(),
             socket_sid: "ABCDEFGHIJKLMNOPQRST".into(),
@@ -201,7 +208,7 @@ mod tests {
             resumed: false,
             dialect: "chatcall".into(),
             rooms: (0..rooms)
-                .map(|n| Held { room: room(n as u64), opened: n % 2 == 0, cursor: cursors[n % 3] })
+                .map(|n| Held { room: room(n as u64), opened: n % 2 == 0, cursor: cursors[n % 4] })
                 .collect(),
         }
     }

@@ -17,7 +17,7 @@ use crate::sql::{Rows, Statement};
 pub(super) enum Called {
     SocketUp { conn: ConnId },
     /// Where gateways sleep: the User must know before it is forgotten here.
-    Down { user: UserId },
+    Down { user: UserId, round: u64 },
     Watch { user: UserId },
     Room(Request),
     Pull { conn: ConnId, pull: Pull },

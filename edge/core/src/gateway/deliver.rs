@@ -97,7 +97,7 @@ impl Gateway {
         let seq = numbered.seq;
         let immediate = self.settings.attach_after_ms == 0;
         let mut targets = Targets::default();
-        let (mut gaps, mut unmarked, mut timers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut gaps, mut unmarked, mut timers, mut written) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for slot in entry.slots_mut().iter_mut().filter(|slot| slot.member) {
             let Some(hot) = self.conns.entry(slot.conn) else { continue };
             match slot.mode {
@@ -107,6 +107,9 @@ impl Gateway {
                         unmarked.push(slot.conn);
                     }
                     slot.highest = slot.highest.max(seq);
+                    if self.settings.hibernates {
+                        written.push(slot.conn);
+                    }
                 }
                 Mode::Tracked if seq == slot.next => {
                     slot.next += 1;
@@ -137,6 +140,13 @@ impl Gateway {
             {
                 live.unmarked.push(room);
             }
+        }
+        for conn in written {
+            // A sleep must not forget it: late batches would be written behind it.
+            if let Some(live) = self.conns.live_mut(conn) {
+                live.rooms.insert(room);
+            }
+            self.save(conn);
         }
         for conn in timers {
             if immediate {

@@ -25,11 +25,12 @@ impl Gateway {
     /// Forgets everything and rebuilds the sockets that survived.
     pub(super) fn started(&mut self, sockets: Vec<(SocketId, Vec<u8>)>, epoch: u64, seed: [u8; 32], now: Timestamp) {
         *self = Self::with_verify(&self.name, self.settings.clone(), self.verify);
-        // A life that only slept keeps its epoch, and must not count its calls from where the one before did.
-        self.fx = Effects::new(if self.settings.hibernates { now.0 } else { epoch });
+        self.rng = ChaCha20Rng::from_seed(seed);
+        // A life that only slept keeps its epoch, and must not count its calls from where the one before did, even if that
+        // began at the same instant.
+        self.fx = Effects::new(if self.settings.hibernates { self.rng.next_u64() } else { epoch });
         self.epoch = epoch;
         self.fresh = true;
-        self.rng = ChaCha20Rng::from_seed(seed);
         for (socket, data) in sockets {
             match Attachment::decode(&data) {
                 Some(saved) if !self.is_test() => self.restore(socket, saved, now),
@@ -75,6 +76,13 @@ impl Gateway {
         match held.cursor {
             Cursor::None => {}
             Cursor::Cut => slot.mode = Mode::Cut,
+            Cursor::Above { next } => {
+                // Whether it was marked delivered is forgotten; to mark it again does no harm.
+                (slot.next, slot.highest) = (next, next.saturating_sub(1));
+                if !live.resumed && slot.highest > 0 {
+                    live.unmarked.push(held.room);
+                }
+            }
             // Whatever came meanwhile would have ended the sleep: the cursor is exact.
             Cursor::Next { next, generation } if self.settings.hibernates => {
                 slot.mode = Mode::Tracked;
@@ -337,7 +345,8 @@ impl Gateway {
                 // A replay has ended: cursors can be written again.
                 (entry.save_wanted, entry.touched) = (true, now);
             }
-            if entry.direct.is_some() && entry.saved == Saved::Nothing {
+            let at_once = entry.save_wanted && quiet && self.settings.attach_after_ms == 0;
+            if entry.direct.is_some() && (at_once || entry.saved == Saved::Nothing) {
                 self.save(id);
             }
         }
@@ -378,6 +387,7 @@ impl Gateway {
         for room in &live.rooms {
             let Some(slot) = slot_of(&mut self.rooms, *room, id) else { continue };
             let cursor = match slot.mode {
+                Mode::Live if self.settings.hibernates && slot.next > 0 => Cursor::Above { next: slot.next },
                 Mode::Live => Cursor::None,
                 Mode::Tracked | Mode::Replaying => Cursor::Next { next: slot.next, generation: slot.generation },
                 Mode::Cut => Cursor::Cut,

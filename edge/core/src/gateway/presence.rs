@@ -108,9 +108,14 @@ impl Gateway {
     }
 
     /// The User says that this has changed.
-    pub(super) fn sees_changed(&mut self, user: UserId, sees: Vec<UserId>, now: Timestamp) {
-        if self.users.contains_key(&user) {
-            self.set_sees(user, sees, true, now);
+    pub(super) fn sees_changed(&mut self, user: UserId, sees: Vec<UserId>, gone: &[UserId], now: Timestamp) {
+        let Some(local) = self.users.get(&user) else { return };
+        let known = local.sees_known;
+        self.set_sees(user, sees, true, now);
+        if !known {
+            for other in gone {
+                self.tell_presence(&[user], *other, false, now);
+            }
         }
     }
 
@@ -316,11 +321,17 @@ impl Gateway {
 
     /// Asks watched Users again that may have forgotten.
     pub(super) fn watch_again(&mut self, now: Timestamp) {
-        let stale = |watched: &Watched| {
-            !watched.asking && (watched.online.is_none() || now.since(watched.asked_at) >= limits::LEASE_MS)
-        };
-        let ask: Vec<UserId> = self.watched.iter().filter(|(_, watched)| stale(watched)).map(|(user, _)| *user).collect();
-        for other in ask {
+        self.watch_where(|watched| watched.online.is_none() || now.since(watched.asked_at) >= limits::LEASE_MS, now);
+    }
+
+    /// Where Users store who watches: asks those again that did not answer.
+    pub(super) fn watch_unanswered(&mut self, now: Timestamp) {
+        self.watch_where(|watched| watched.online.is_none(), now);
+    }
+
+    fn watch_where(&mut self, stale: impl Fn(&Watched) -> bool, now: Timestamp) {
+        let ask = self.watched.iter().filter(|(_, watched)| !watched.asking && stale(watched));
+        for other in ask.map(|(user, _)| *user).collect::<Vec<UserId>>() {
             self.ask_presence(other, now);
         }
     }

@@ -13,6 +13,7 @@ impl Gateway {
         self.last_words.retain(|_, (_, until)| *until > now);
         if self.settings.hibernates {
             self.tell_down_again(now);
+            self.watch_unanswered(now);
         } else {
             self.renew_all(now);
         }

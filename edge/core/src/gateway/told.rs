@@ -1,7 +1,7 @@
 //! Where gateways sleep (`Settings::hibernates`): Users are told once of sockets here and nobody renews. Who was told is
 //! stored, so that sockets lost with the host, or while the gateway slept, are reported by its next life.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{Timestamp, UserId};
 
@@ -18,6 +18,9 @@ pub(super) struct Told {
     stored: BTreeSet<UserId>,
     /// Their sockets are gone, and the User could not be told yet: the sweep tries again.
     pub(super) leaving: BTreeSet<UserId>,
+    /// The newest SocketDown of each that was not answered: what an older one is answered says nothing.
+    telling: BTreeMap<UserId, u64>,
+    rounds: u64,
 }
 
 impl Told {
@@ -49,6 +52,7 @@ impl Gateway {
     /// The User is about to be told of a socket.
     pub(super) fn will_tell(&mut self, user: UserId) {
         self.told.leaving.remove(&user);
+        self.told.telling.remove(&user);
         if self.settings.hibernates && self.told.stored.insert(user) {
             self.fx.persist(vec![sql::gateway::put_user(user)]);
         }
@@ -57,14 +61,19 @@ impl Gateway {
     /// The user has no socket here any more.
     pub(super) fn tell_down(&mut self, user: UserId, clean: bool, now: Timestamp) {
         let msg = Message::SocketDown { at: self.location(), sockets: 0, clean };
-        self.call(objects::user(user), msg, Called::Down { user }, now);
+        self.told.rounds += 1;
+        let round = self.told.rounds;
+        self.told.telling.insert(user, round);
+        self.call(objects::user(user), msg, Called::Down { user, round }, now);
     }
 
-    pub(super) fn down_answered(&mut self, user: UserId, result: &Result<Message, CallError>, now: Timestamp) {
-        if self.sockets_of(user) > 0 {
+    pub(super) fn down_answered(&mut self, user: UserId, round: u64, result: &Result<Message, CallError>, now: Timestamp) {
+        if self.told.telling.get(&user) != Some(&round) {
             return;
         }
-        if result.is_err() {
+        self.told.telling.remove(&user);
+        // A User that could not load refuses: it has not noted anything.
+        if !matches!(result, Ok(Message::Done)) {
             self.told.leaving.insert(user);
             self.sweep_at.get_or_insert(self.config.round_up_to_sweep(now.plus_ms(1)));
             return;

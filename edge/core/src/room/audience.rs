@@ -17,6 +17,8 @@ pub(super) struct Audience {
     gateways: BTreeMap<String, There>,
     /// Members that were asked and did not answer yet.
     locating: BTreeSet<UserId>,
+    /// Those whose answer did not come.
+    unlocated: BTreeSet<UserId>,
     /// Right after a start events wait for the answers, so that nobody is forgotten.
     hold_until: Option<Timestamp>,
     held: (Vec<Numbered>, Vec<LiveEvent>),
@@ -175,6 +177,7 @@ impl Ready {
         // something in between. Right after a start the events of that time are held instead.
         let late = self.audience.hold_until.is_none();
         self.audience.locating.remove(&user);
+        self.audience.unlocated.remove(&user);
         let known = self.audience.places.get(&user);
         if known.is_none_or(|place| (place.epoch, place.version) <= (epoch, version)) {
             let before: Vec<String> = known.into_iter().flat_map(|place| &place.gateways).map(|at| at.gateway.clone()).collect();
@@ -277,6 +280,8 @@ impl Ready {
             }
             (Some(Called::Locate { user }), _) => {
                 self.audience.locating.remove(&user);
+                self.audience.unlocated.insert(user);
+                self.audience.locate_at.get_or_insert(now.plus_ms(limits::LOCATE_AGAIN_MS));
                 if self.audience.hold_until.is_some() && self.audience.locating.is_empty() {
                     self.release_held(fx, room);
                 }
@@ -315,16 +320,26 @@ impl Ready {
         self.locate(fx, room, user);
     }
 
-    pub(super) fn audience_alarm(&mut self, fx: &mut Effects, room: RoomId, now: Timestamp) {
+    pub(super) fn audience_alarm(&mut self, fx: &mut Effects, room: RoomId, sleeps: bool, now: Timestamp) {
         let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         if due(self.audience.hold_until) {
             self.release_held(fx, room);
+            if !self.audience.locating.is_empty() {
+                // Should this life end before they answer, the next one asks again.
+                self.audience.locate_at.get_or_insert(now.plus_ms(limits::LOCATE_EVERY_MS));
+            }
         }
         if due(self.audience.retry_at) {
             self.audience.retry_at = None;
             self.announce_head(fx, room);
         }
         if due(self.audience.locate_at) {
+            self.audience.locate_at = None;
+            let unlocated = std::mem::take(&mut self.audience.unlocated);
+            if sleeps {
+                unlocated.into_iter().for_each(|user| self.locate(fx, room, user));
+                return;
+            }
             self.audience.locating.clear();
             self.calls.retain(|_, called| matches!(called, Called::Deliver { .. }));
             self.locate_all(fx, room, false, now);

@@ -40,6 +40,7 @@ impl Room {
         let Ok(rows) = result else {
             // Storage is out of reach: say so, and try again with the next question.
             self.state = State::New;
+            self.load_again = self.settings.hibernates.then(|| now.plus_ms(limits::LOAD_AGAIN_MS));
             for input in waiting {
                 if let Input::Object { from, call, .. } = input {
                     self.refuse(&from, call, wire::ErrorCode::NodeUnavailable);

@@ -17,7 +17,7 @@ pub fn load(user: UserId) -> Vec<Statement> {
         ),
         Statement::new("SELECT id, target, msg FROM user_outbox WHERE user_id=?1 ORDER BY id", vec![user.into()]),
         Statement::new("SELECT name, epoch FROM user_listeners WHERE user_id=?1", vec![user.into()]),
-        Statement::new("SELECT online FROM user_presence WHERE user_id=?1", vec![user.into()]),
+        Statement::new("SELECT online, told, offline_at FROM user_presence WHERE user_id=?1", vec![user.into()]),
     ]
 }
 
@@ -52,12 +52,13 @@ pub fn delete_listener(user: UserId, name: &str) -> Statement {
     Statement::new("DELETE FROM user_listeners WHERE user_id=?1 AND name=?2", vec![user.into(), name.into()])
 }
 
-/// What watchers are told from now on.
+/// What watchers are told from now on, whether all of them have been, and when it changes without a socket.
 #[must_use]
-pub fn put_presence(user: UserId, online: bool) -> Statement {
+pub fn put_presence(user: UserId, online: bool, told: bool, offline_at: Option<Timestamp>) -> Statement {
     Statement::new(
-        "INSERT INTO user_presence (user_id, online) VALUES (?1,?2) ON CONFLICT (user_id) DO UPDATE SET online=?2",
-        vec![user.into(), online.into()],
+        "INSERT INTO user_presence (user_id, online, told, offline_at) VALUES (?1,?2,?3,?4) \
+         ON CONFLICT (user_id) DO UPDATE SET online=?2, told=?3, offline_at=?4",
+        vec![user.into(), online.into(), told.into(), offline_at.map(|at| at.0).into()],
     )
 }
 

@@ -1,6 +1,8 @@
 //! Who is told of changes: Rooms where the sockets are, Gateways whether the user is online. Where objects sleep the
 //! list is stored, and whoever does not listen any more says so when it is told.
 
+use wire::Timestamp;
+
 use super::{Called, State, User};
 use crate::object::{CallError, Kind, ObjectId};
 use crate::objects::Message;
@@ -41,12 +43,34 @@ impl User {
     }
 
     /// It has answered, or not.
-    pub(super) fn told(&mut self, listener: ObjectId, msg: Message, tries: u32, result: Result<Message, CallError>) {
+    pub(super) fn told(
+        &mut self,
+        listener: ObjectId,
+        msg: Message,
+        tries: u32,
+        result: Result<Message, CallError>,
+        now: Timestamp,
+    ) {
+        let lost = result.is_err();
         match result {
             Ok(Message::Forget { .. } | Message::Unwatch { .. }) => self.forget(&listener),
-            Err(_) if tries < TRIES && self.still_true(&msg) => self.tell(listener, msg, tries + 1),
+            Err(_) if tries < TRIES && self.still_true(&msg) => return self.tell(listener, msg, tries + 1),
             _ => {}
         }
+        if matches!(msg, Message::Presence { .. }) && self.still_true(&msg) {
+            match lost {
+                true => self.tell_later(now),
+                false if self.tells_nobody() => self.all_told(),
+                false => {}
+            }
+        }
+    }
+
+    /// No watcher is being told, or will be.
+    fn tells_nobody(&self) -> bool {
+        let State::Ready(ready) = &self.state else { return false };
+        let telling = |called: &Called| matches!(called, Called::Told { msg: Message::Presence { .. }, .. });
+        !ready.presence.waits() && !ready.calls.values().any(telling)
     }
 
     /// Whether nothing newer was told meanwhile.

@@ -6,6 +6,7 @@ use wire::{SessionId, Timestamp, UserId};
 
 use super::contacts::Contact;
 use super::{Ready, State, User};
+use crate::limits;
 use crate::object::{Input, PersistError, Store};
 use crate::sql::{self, Rows, Value};
 
@@ -20,7 +21,7 @@ impl User {
                 let waiting = std::mem::take(waiting);
                 self.begin(result, waiting, now);
             }
-            State::Ready(ready) if ready.seeing == Some(load) => self.sees_loaded(result),
+            State::Ready(ready) if ready.seeing == Some(load) => self.sees_loaded(result, now),
             State::Ready(ready) => {
                 if let Some(on) = ready.blocking.remove(&load) {
                     self.direct_room_found(load, result, on, now);
@@ -34,6 +35,7 @@ impl User {
         let Some(ready) = result.ok().and_then(|rows| parse(rows, self.sleeps, now)) else {
             // Storage is out of reach: say so, and try again with the next question.
             self.state = State::New;
+            self.load_again = self.sleeps.then(|| now.plus_ms(limits::LOAD_AGAIN_MS));
             for input in waiting {
                 if let Input::Object { from, call, .. } = input {
                     self.refuse(&from, call, wire::ErrorCode::NodeUnavailable);
@@ -45,6 +47,9 @@ impl User {
         if self.sleeps {
             // An earlier life may have ended between a socket and what watchers are told of it.
             self.presence_changed(now, None);
+            if matches!(&self.state, State::Ready(ready) if ready.presence.is_untold()) {
+                self.tell_watchers(now);
+            }
         } else {
             self.verify_sockets();
         }
@@ -75,9 +80,9 @@ fn parse(rows: Vec<Rows>, slept: bool, now: Timestamp) -> Option<Ready> {
             (_, name) => interested.extend(wire::RoomId::parse(name)),
         }
     }
-    let online = slept && presence.first().and_then(|row| row.first()?.as_u64()).unwrap_or_default() != 0;
+    let presence = presence.first().filter(|_| slept);
     Some(Ready {
-        presence: super::presence::Presence::stored(watchers, online, sockets.any(), now),
+        presence: super::presence::Presence::stored(watchers, presence, sockets.any(), now),
         sockets,
         interested,
         revoked: revoked.iter().filter_map(|row| SessionId::parse(row.first()?.as_str()?)).collect(),
@@ -90,6 +95,8 @@ fn parse(rows: Vec<Rows>, slept: bool, now: Timestamp) -> Option<Ready> {
         calls: BTreeMap::new(),
         seeing: None,
         see_again: false,
+        sees_moved: false,
+        out_of_sight: BTreeSet::new(),
         sees: None,
         arriving: Vec::new(),
         blocking: BTreeMap::new(),

@@ -8,7 +8,7 @@ use super::{State, User};
 use crate::limits;
 use crate::object::{CallKey, Kind, ObjectId};
 use crate::objects::{Location, Message};
-use crate::sql;
+use crate::sql::{self, Row};
 
 /// What watchers were told, and what they will be told.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub(super) struct Presence {
     tell_at: Option<Timestamp>,
     /// Watchers are told as soon as it is known who may know.
     waits_for_audience: bool,
+    /// Not every watcher has taken what they are told. Stored, where objects sleep.
+    untold: bool,
 }
 
 impl Presence {
@@ -32,11 +34,28 @@ impl Presence {
         [self.offline_at, self.tell_at].into_iter().flatten().min()
     }
 
-    /// What an earlier life stored that only slept: gateways that watch, and what they were told. A time that it waited
-    /// for is over.
-    pub(super) fn stored(watchers: Vec<(String, u64)>, online: bool, any_socket: bool, now: Timestamp) -> Self {
-        let offline_at = (online && !any_socket).then_some(now);
-        Self { online, offline_at, watchers: watchers.into_iter().collect(), ..Self::default() }
+    /// What an earlier life stored that only slept: gateways that watch, and what they are told.
+    pub(super) fn stored(watchers: Vec<(String, u64)>, state: Option<&Row>, any_socket: bool, now: Timestamp) -> Self {
+        let number = |at: usize| state.and_then(|row| row.get(at)?.as_u64());
+        let online = number(0).unwrap_or_default() != 0;
+        let offline_at = (online && !any_socket).then(|| number(2).map_or(now, Timestamp));
+        let untold = number(1).unwrap_or(1) == 0;
+        Self { online, offline_at, untold, watchers: watchers.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Nobody is told for now. Answers whether watchers waited.
+    pub(super) fn forget_waiting(&mut self) -> bool {
+        std::mem::take(&mut self.waits_for_audience)
+    }
+
+    /// Watchers will be told.
+    pub(super) fn waits(&self) -> bool {
+        self.tell_at.is_some() || self.waits_for_audience
+    }
+
+    /// An earlier life ended before every watcher was told.
+    pub(super) fn is_untold(&self) -> bool {
+        self.untold
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -66,6 +85,7 @@ impl User {
             let grace = if clean { limits::CLEAN_CLOSE_MS } else { limits::RECONNECT_GRACE_MS };
             let at = now.plus_ms(grace);
             ready.presence.offline_at = ready.presence.online.then_some(at);
+            self.store_presence();
         }
         self.answer_asking();
     }
@@ -77,9 +97,9 @@ impl User {
         }
         ready.presence.online = online;
         ready.presence.version += 1;
-        if self.sleeps {
-            self.fx.persist(vec![sql::user::put_presence(self.id, online)]);
-        }
+        ready.presence.untold = !ready.presence.watchers.is_empty();
+        self.store_presence();
+        let State::Ready(ready) = &mut self.state else { return };
         let at = ready.presence.last_told.plus_ms(limits::PRESENCE_COALESCE_MS);
         if at <= now {
             self.tell_watchers(now);
@@ -88,12 +108,38 @@ impl User {
         }
     }
 
-    fn tell_watchers(&mut self, now: Timestamp) {
+    /// A sleep must not forget it, nor a crash.
+    fn store_presence(&mut self) {
+        if let State::Ready(ready) = &self.state
+            && self.sleeps
+        {
+            let Presence { online, untold, offline_at, .. } = ready.presence;
+            self.fx.persist(vec![sql::user::put_presence(self.id, online, !untold, offline_at)]);
+        }
+    }
+
+    /// Every watcher has taken it.
+    pub(super) fn all_told(&mut self) {
+        if let State::Ready(ready) = &mut self.state
+            && std::mem::take(&mut ready.presence.untold)
+        {
+            self.store_presence();
+        }
+    }
+
+    /// Not everybody could be told: all of them are told again.
+    pub(super) fn tell_later(&mut self, now: Timestamp) {
+        if let State::Ready(ready) = &mut self.state {
+            ready.presence.tell_at = Some(now.plus_ms(limits::TELL_AGAIN_MS));
+        }
+    }
+
+    pub(super) fn tell_watchers(&mut self, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
         ready.presence.tell_at = None;
         ready.presence.last_told = now;
         if ready.presence.watchers.is_empty() {
-            return;
+            return self.all_told();
         }
         ready.presence.waits_for_audience = true;
         if self.sleeps && ready.sees.is_none() {
