@@ -95,7 +95,7 @@ export class Edge {
   async start() {
     const set = Object.entries(this.options.variables ?? {}).filter(([, value]) => value !== undefined);
     const variables = Object.fromEntries(set);
-    if (variables.LIBSQL_URL === undefined) variables.LIBSQL_URL = await this.#sqld();
+    if (variables.LIBSQL_URL === undefined) variables.LIBSQL_URL = await this.people();
     try {
       await this.#workerd(variables);
     } catch (error) {
@@ -105,7 +105,8 @@ export class Edge {
     return this;
   }
 
-  async #sqld() {
+  /** Starts the people database, also again after its end; its URL. */
+  async people() {
     this.peoplePort ??= await freePort();
     const path = join(this.data, 'people');
     mkdirSync(path, { recursive: true });
