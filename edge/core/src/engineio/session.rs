@@ -38,6 +38,12 @@ impl Config {
         Timestamp(at.0.div_ceil(grain).saturating_mul(grain))
     }
 
+    /// The last sweep before what must not be late, where there are sweeps; else as [`Config::round_up`].
+    #[must_use]
+    pub fn round_down_to_sweep(&self, at: Timestamp) -> Timestamp {
+        if self.sweep_ms == 0 { self.round_up(at) } else { Timestamp(at.0 - at.0 % self.sweep_ms) }
+    }
+
     /// The same for what may wait for the next sweep, where there is one.
     #[must_use]
     pub fn round_up_to_sweep(&self, at: Timestamp) -> Timestamp {
@@ -195,6 +201,12 @@ impl Session {
     #[must_use]
     pub fn candidate(&self) -> Option<SocketId> {
         if let Transport::Polling(polling) = &self.transport { polling.candidate.as_ref().map(|c| c.socket) } else { None }
+    }
+
+    /// The client was told to upgrade: it stops polling, and only its websocket reaches it.
+    #[must_use]
+    pub fn is_probed(&self) -> bool {
+        matches!(&self.transport, Transport::Polling(polling) if polling.candidate.as_ref().is_some_and(|c| c.probed))
     }
 
     /// The held GET.
