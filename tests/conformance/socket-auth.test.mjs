@@ -171,6 +171,9 @@ describe('E-059 errors without a callback', needs('objects'), () => {
   });
 });
 
+/** A host that hibernates looks at its sockets together, every 20 s. */
+const PATIENCE_MS = has('heartbeat') ? 8_000 : 28_000;
+
 describe('tokens that end', { ...needs('secret'), concurrency: 8 }, () => {
   test('E-048 N55 auth:expiring comes 60 s before exp', async () => {
     const ann = await person(server, 'ann');
@@ -181,7 +184,7 @@ describe('tokens that end', { ...needs('secret'), concurrency: 8 }, () => {
     assert.deepEqual(Object.keys(event), ['expiresAt']);
     const expires = typeof event.expiresAt === 'number' ? event.expiresAt : Date.parse(event.expiresAt) / 1000;
     assert.ok(Math.abs((expires > 1e11 ? expires / 1000 : expires) - exp) <= 1, `${event.expiresAt}`);
-    assert.ok(Date.now() - start < PATIENCE_MS - 2_000);
+    assert.ok(Date.now() - start < 6_000);
     assert.equal(client.all('auth:expiring').length, 1);
     client.close();
   });
@@ -201,7 +204,7 @@ describe('tokens that end', { ...needs('secret'), concurrency: 8 }, () => {
     const late = forged(server, ann.token, { exp: now() - 57 });
     const client = new Client(server.baseUrl, { auth: (give) => give({ token: client.connects ? ann.token : late }), ...straight, reconnection: true, reconnectionDelay: 50 });
     await client.opened();
-    const reason = await client.next('$disconnect', () => true, { ms: 8_000 });
+    const reason = await client.next('$disconnect', () => true, { ms: PATIENCE_MS });
     assert.equal(reason, 'transport close');
     await client.count('$connect', 2);
     client.close();

@@ -10,13 +10,13 @@ use crate::error::{CloseCode, Failure};
 use crate::limits;
 
 impl Live {
-    /// When E-048 is due, then when the socket is closed: with the sweep before, where there is one.
+    /// When E-048 is due, then when the socket is closed: with the sweep before and the sweep behind, where there are any.
     pub(super) fn expiry_due(&self, config: &Config) -> Timestamp {
-        config.round_down_to_sweep(if self.warned {
-            self.who.expires.plus_ms(limits::EXPIRY_NOTICE_MS)
+        if self.warned {
+            config.round_up_to_sweep(self.who.expires.plus_ms(limits::EXPIRY_NOTICE_MS))
         } else {
-            Timestamp(self.who.expires.0.saturating_sub(limits::EXPIRY_NOTICE_MS))
-        })
+            config.round_down_to_sweep(Timestamp(self.who.expires.0.saturating_sub(limits::EXPIRY_NOTICE_MS)))
+        }
     }
 }
 
