@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { clientId, direct, group, people, send, wholeHistory } from '../support/people.mjs';
 import { isError, isMessage, isMessageEvent } from '../support/shapes.mjs';
+import { straight } from '../support/sockets.mjs';
 import { needs, target } from '../support/target.mjs';
 
 let server;
@@ -190,7 +191,7 @@ describe('M2 idempotency', needs('objects'), () => {
     const first = await post(ann, talk, body);
     const device = await ann.login();
     assert.deepEqual((await post(device, talk, body)).body, first.body);
-    const client = await ann.connect({ transports: ['websocket'] });
+    const client = await ann.connect(straight);
     const ack = await client.ok('chat:message', { conversationId: talk.id, ...body });
     assert.equal(ack.message.id, first.body.message.id);
     assert.equal(ack.message.seq, first.body.message.seq);
@@ -313,7 +314,7 @@ describe('R-12 history', needs('objects'), () => {
   test('R-12 read_by names the readers, never the author', async () => {
     const own = await crew();
     const message = await send(ann, own.id, 'read me');
-    const client = await bob.connect({ transports: ['websocket'] });
+    const client = await bob.connect(straight);
     await client.ok('chat:markRead', { conversationId: own.id, upTo: message.seq });
     const [row] = await wholeHistory(ann, own.id);
     assert.deepEqual(row.read_by, [bob.id]);
@@ -376,7 +377,7 @@ describe('7 delivered', needs('objects'), () => {
   test('being in a history answer counts as delivered; sending moves one\'s own marks', async () => {
     const [cat, dan] = await people(server, 'cat', 'dan');
     const talk = await direct(cat, dan);
-    const sender = await cat.connect({ transports: ['websocket'] });
+    const sender = await cat.connect(straight);
     await sender.resume();
     const message = await send(cat, talk.id, 'x');
     await dan.rest.get(path(talk));

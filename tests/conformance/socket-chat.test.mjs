@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { clientId, direct, group, people, send, wholeHistory } from '../support/people.mjs';
 import { isMember, isMessage, isMessageEvent } from '../support/shapes.mjs';
-import { TRANSPORTS } from '../support/sockets.mjs';
+import { straight, TRANSPORTS } from '../support/sockets.mjs';
 import { needs, target } from '../support/target.mjs';
 
 let server;
@@ -26,7 +26,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
 
     test('E-004 E-005 a message reaches every socket of every member, the sender\'s included', async () => {
       const { all: [ann, bob], talk, clients: [a, b, e], end } = await together('ann', 'bob', 'eve');
-      const [a2, b2] = [await ann.connect(transports), await bob.connect({ transports: ['websocket'] })];
+      const [a2, b2] = [await ann.connect(transports), await bob.connect(straight)];
       const key = clientId();
       const ack = await a.ok('chat:message', text(talk.id, 'hello', { clientId: key, metadata: { x: 1 } }));
       exactly(ack, ['ok', 'message']);
@@ -196,7 +196,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
   });
 }
 
-describe('refusals', needs('objects', 'websocket'), () => {
+describe('refusals', needs('objects'), () => {
   let ann;
   let bob;
   let eve;
@@ -207,7 +207,7 @@ describe('refusals', needs('objects', 'websocket'), () => {
   before(async () => {
     [ann, bob, eve] = await people(server, 'ann', 'bob', 'eve');
     talk = await direct(ann, bob);
-    [a, b, e] = await Promise.all([ann, bob, eve].map((who) => who.connect({ transports: ['websocket'] })));
+    [a, b, e] = await Promise.all([ann, bob, eve].map((who) => who.connect(straight)));
     for (const client of [a, b]) await client.ok('chat:join', talk.id);
     await a.ok('chat:message', text(talk.id, 'secret'));
   });
@@ -279,7 +279,7 @@ describe('refusals', needs('objects', 'websocket'), () => {
   test('R-09 typing and marks of a person one blocked vanish silently', async () => {
     const [cat, dan] = await people(server, 'cat', 'dan');
     const pair = await direct(cat, dan);
-    const [c, d] = [await cat.connect({ transports: ['websocket'] }), await dan.connect({ transports: ['websocket'] })];
+    const [c, d] = [await cat.connect(straight), await dan.connect(straight)];
     for (const client of [c, d]) await client.ok('chat:join', pair.id);
     await c.ok('chat:message', text(pair.id, 'before'));
     await cat.rest.patch(`/api/users/contacts/${dan.id}`, { status: 'blocked' });
@@ -295,10 +295,10 @@ describe('refusals', needs('objects', 'websocket'), () => {
   });
 });
 
-test('E-005 binary inside a message is refused, the connection lives', needs('objects', 'websocket'), async () => {
+test('E-005 binary inside a message is refused, the connection lives', needs('objects'), async () => {
   const [ann, bob] = await people(server, 'ann', 'bob');
   const talk = await direct(ann, bob);
-  const a = await ann.connect({ transports: ['websocket'] });
+  const a = await ann.connect(straight);
   const ack = await a.call('chat:message', { conversationId: talk.id, content: Buffer.from('bytes'), type: 'text' });
   assert.equal(ack.error?.code, 'INVALID_DATA');
   const odd = await a.call('chat:message', text(talk.id, 'x', { metadata: { blob: Buffer.from([1, 2]) } }));

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { direct, group, people, send } from '../support/people.mjs';
+import { direct, group, listed, people, send } from '../support/people.mjs';
 import { isMessageEvent } from '../support/shapes.mjs';
-import { TRANSPORTS } from '../support/sockets.mjs';
+import { BURST, straight, TRANSPORTS } from '../support/sockets.mjs';
 import { needs, target } from '../support/target.mjs';
 
 let server;
@@ -14,11 +14,11 @@ after(() => server?.stop());
 const span = (from, to) => Array.from({ length: Math.max(0, to - from + 1) }, (_, n) => from + n);
 const text = (conversationId, content) => ({ conversationId, content, type: 'text' });
 
-/** Sends many messages fast, over one websocket. */
+/** Sends many messages fast, over one connection. */
 async function fill(who, conversationId, count) {
-  const client = await who.connect({ transports: ['websocket'] });
+  const client = await who.connect(straight);
   for (let sent = 0; sent < count;) {
-    const batch = Math.min(100, count - sent);
+    const batch = Math.min(BURST, count - sent);
     await Promise.all(Array.from({ length: batch }, (_, n) => client.ok('chat:message', text(conversationId, `m${sent + n}`))));
     sent += batch;
   }
@@ -64,6 +64,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
       const [ann, bob] = await people(server, 'ann', 'bob');
       const [one, two, three] = [await direct(ann, bob), await group(ann, [bob]), await group(bob, [ann])];
       for (let n = 0; n < 3; n += 1) await send(ann, two.id, 'x');
+      await listed(bob, two.id, 3);
       const b = await bob.connect(transports);
       const ack = await b.resume();
       assert.deepEqual(ack.heads, { [one.id]: 0, [two.id]: 3, [three.id]: 0 });
@@ -79,7 +80,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
       const [ann, bob] = await people(server, 'ann', 'bob');
       const talk = await direct(ann, bob);
       await fill(ann, talk.id, 30);
-      const a = await ann.connect({ transports: ['websocket'] });
+      const a = await ann.connect(straight);
       let on = true;
       let head = 30;
       const sending = (async () => {
@@ -134,14 +135,12 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
   });
 }
 
-describe('resume', needs('objects', 'websocket'), () => {
-  const socket = { transports: ['websocket'] };
-
+describe('resume', needs('objects'), () => {
   test('E-046 marks of oneself and of members, for conversations that were named', async () => {
     const [ann, bob] = await people(server, 'ann', 'bob');
     const [talk, other] = [await direct(ann, bob), await group(ann, [bob])];
     for (let n = 0; n < 3; n += 1) await send(ann, talk.id, 'x');
-    const b = await bob.connect(socket);
+    const b = await bob.connect(straight);
     await b.ok('chat:markRead', { conversationId: talk.id, upTo: 2 });
     const ack = await b.resume({ [talk.id]: 3 });
     const marks = ack.marks[talk.id];
@@ -158,7 +157,7 @@ describe('resume', needs('objects', 'websocket'), () => {
     const [mine, foreign] = [await direct(ann, bob), await direct(ann, eve)];
     await send(eve, foreign.id, 'secret');
     const missing = '0195f09e-6c3e-7b1a-9d52-0d6f0a1b2c3d';
-    const b = await bob.connect(socket);
+    const b = await bob.connect(straight);
     const ack = await b.resume({ [mine.id]: 0, [foreign.id]: 0, [missing]: 0 });
     assert.deepEqual([...ack.removed].sort(), [foreign.id, missing].sort());
     assert.deepEqual(Object.keys(ack.heads), [mine.id]);
@@ -173,7 +172,7 @@ describe('resume', needs('objects', 'websocket'), () => {
     const [ann, bob] = await people(server, 'ann', 'bob');
     const talk = await direct(ann, bob);
     await fill(ann, talk.id, 1_120);
-    const b = await bob.connect(socket);
+    const b = await bob.connect(straight);
     const first = await b.resume({ [talk.id]: 10 });
     assert.deepEqual(first.more, { [talk.id]: 510 });
     assert.equal(first.heads[talk.id], 1_120);
@@ -193,7 +192,7 @@ describe('resume', needs('objects', 'websocket'), () => {
     const [ann, bob] = await people(server, 'ann', 'bob');
     const talks = await Promise.all(Array.from({ length: 6 }, () => group(ann, [bob])));
     for (const talk of talks) await fill(ann, talk.id, 400);
-    const b = await bob.connect(socket);
+    const b = await bob.connect(straight);
     const cursors = Object.fromEntries(talks.map(({ id }) => [id, 0]));
     const first = await b.resume(cursors);
     assert.ok(b.all('chat:message').length <= 2_000, `${b.all('chat:message').length}`);
@@ -208,7 +207,7 @@ describe('resume', needs('objects', 'websocket'), () => {
     const talks = [];
     for (let n = 0; n < 4; n += 1) talks.push(...await Promise.all(Array.from({ length: 15 }, () => group(ann, [bob]))));
     await Promise.all(talks.map(({ id }, n) => send(ann, id, `m${n}`)));
-    const b = await bob.connect(socket);
+    const b = await bob.connect(straight);
     const { ack } = await resumeAll(b, Object.fromEntries(talks.map(({ id }) => [id, 0])));
     assert.equal(Object.keys(ack.heads).length, 60);
     for (const { id } of talks) assert.deepEqual(b.seqs(id), [1]);
@@ -218,7 +217,7 @@ describe('resume', needs('objects', 'websocket'), () => {
   test('E-046 more than 500 conversations in one request are refused or cut off, nothing else', async () => {
     const [ann, bob] = await people(server, 'ann', 'bob');
     const talk = await direct(ann, bob);
-    const b = await bob.connect(socket);
+    const b = await bob.connect(straight);
     const many = Object.fromEntries(Array.from({ length: 600 }, (_, n) => [`0195f09e-6c3e-7b1a-9d52-${String(n).padStart(12, '0')}`, 0]));
     const ack = await b.call('sync:resume', { cursors: many });
     assert.ok(ack.ok || ack.error?.code === 'INVALID_DATA', JSON.stringify(ack).slice(0, 200));
@@ -230,7 +229,7 @@ describe('resume', needs('objects', 'websocket'), () => {
     { cursors: { '0195f09e-6c3e-7b1a-9d52-0d6f0a1b2c3d': '1' } }, { cursors: { '0195f09e-6c3e-7b1a-9d52-0d6f0a1b2c3d': null } }, { cursors: { '0195f09e-6c3e-7b1a-9d52-0d6f0a1b2c3d': 1e300 } }, { cursors: {}, generations: [] }]) {
     test(`E-046 ${JSON.stringify(payload)} is answered, and the connection lives`, async () => {
       const [bob] = await people(server, 'bob');
-      const b = await bob.connect(socket);
+      const b = await bob.connect(straight);
       const ack = await b.call('sync:resume', payload);
       assert.ok(ack.ok === true || ack.error?.code === 'INVALID_DATA', JSON.stringify(ack));
       await b.resume();
@@ -243,7 +242,7 @@ describe('resume', needs('objects', 'websocket'), () => {
     const talk = await direct(ann, bob);
     await fill(ann, talk.id, 20);
     const devices = await Promise.all([0, 5, 10, 20].map(async (at) => {
-      const client = await bob.connect(socket);
+      const client = await bob.connect(straight);
       await client.resume({ [talk.id]: at });
       return [client, at];
     }));
@@ -259,9 +258,9 @@ describe('resume', needs('objects', 'websocket'), () => {
     const [ann, bob] = await people(server, 'ann', 'bob');
     const talk = await direct(ann, bob);
     for (let n = 0; n < 5; n += 1) await send(ann, talk.id, 'before');
-    const b = await bob.connect(socket);
+    const b = await bob.connect(straight);
     await b.none('chat:message', () => true, { ms: 300 });
-    const a = await ann.connect(socket);
+    const a = await ann.connect(straight);
     await Promise.all(Array.from({ length: 60 }, (_, n) => a.ok('chat:message', text(talk.id, `live ${n}`))));
     await b.count('chat:message', 60);
     assert.deepEqual(b.seqs(talk.id), span(6, 65));
@@ -271,10 +270,10 @@ describe('resume', needs('objects', 'websocket'), () => {
   test('section 7: being in a resume answer counts as delivered', async () => {
     const [ann, bob] = await people(server, 'ann', 'bob');
     const talk = await direct(ann, bob);
-    const a = await ann.connect(socket);
+    const a = await ann.connect(straight);
     await a.resume();
     await a.ok('chat:message', text(talk.id, 'x'));
-    const b = await bob.connect(socket);
+    const b = await bob.connect(straight);
     await b.resume({ [talk.id]: 0 });
     await a.next('chat:receipts', (event) => event.userId === bob.id && event.deliveredSeq === 1, { ms: 6_000 });
     [ann, bob].forEach((who) => who.close());
@@ -283,7 +282,7 @@ describe('resume', needs('objects', 'websocket'), () => {
   test('section 7: a socket that never resumed marks as delivered with its next packet', async () => {
     const [ann, bob] = await people(server, 'ann', 'bob');
     const talk = await direct(ann, bob);
-    const [a, b] = [await ann.connect(socket), await bob.connect(socket)];
+    const [a, b] = [await ann.connect(straight), await bob.connect(straight)];
     await a.resume();
     await a.ok('chat:message', text(talk.id, 'x'));
     await b.next('chat:message');
@@ -295,7 +294,7 @@ describe('resume', needs('objects', 'websocket'), () => {
   test('events over REST are seen by sockets that resumed, in order', async () => {
     const [ann, bob] = await people(server, 'ann', 'bob');
     const talk = await direct(ann, bob);
-    const b = await bob.connect(socket);
+    const b = await bob.connect(straight);
     await b.resume();
     await Promise.all(Array.from({ length: 30 }, (_, n) => send(n % 2 ? ann : bob, talk.id, `r${n}`)));
     await b.count('chat:message', 30);
@@ -306,7 +305,7 @@ describe('resume', needs('objects', 'websocket'), () => {
   test('20 members, 3 devices each, all in one order', async () => {
     const all = await people(server, ...Array(20).fill('m'));
     const talk = await group(all[0], all.slice(1));
-    const clients = (await Promise.all(all.map((who) => Promise.all([who.connect(socket), who.connect(socket), who.connect()])))).flat();
+    const clients = (await Promise.all(all.map((who) => Promise.all([who.connect(straight), who.connect(straight), who.connect()])))).flat();
     await Promise.all(clients.map((client) => client.resume()));
     await Promise.all(clients.map((client, n) => client.ok('chat:message', text(talk.id, `from ${n}`))));
     for (const client of clients) {

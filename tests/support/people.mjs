@@ -1,6 +1,7 @@
 // People, conversations and tokens, made through the product's own interface.
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Rest } from './rest.mjs';
 import { connectClient } from './sockets.mjs';
 
@@ -68,6 +69,17 @@ export async function send(from, conversationId, content, more = {}) {
   const answer = await from.rest.post(`/api/chats/conversations/${conversationId}/messages`, { content, type: 'text', ...more });
   assert.ok([200, 201].includes(answer.status), `send: ${answer.status} ${answer.text}`);
   return answer.body.message;
+}
+
+/** Waits until the list of conversations knows this head: where the people database is elsewhere it may be 3 s behind. */
+export async function listed(who, conversationId, seq, ms = 5_000) {
+  for (const end = Date.now() + ms; ;) {
+    const answer = await who.rest.get('/api/chats/conversations');
+    const found = answer.body.find(({ id }) => id === conversationId);
+    if (found?.seq >= seq) return found;
+    if (Date.now() > end) assert.fail(`the list says ${found?.seq} for ${seq}`);
+    await sleep(50);
+  }
 }
 
 /** Every message of a conversation, oldest first, over all pages. */

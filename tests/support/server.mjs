@@ -1,16 +1,15 @@
 // Starts and stops the product's binary as a real process. Nothing here knows what the product does.
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { atEnd } from './cleanup.mjs';
+import { freshDirectory, launch, printed } from './process.mjs';
+
+export { freshDirectory };
 
 const READY_MS = 60_000;
-const LOG_BYTES = 64 * 1024 * 1024;
 
 /** The binary under test: `CHATCALL_BIN`, or the release build of this checkout. */
 export const binary = process.env.CHATCALL_BIN
@@ -26,11 +25,6 @@ export const relaxed = { CHATCALL_ENV: 'development', RATE_LIMITS: 'off', BCRYPT
 /** Machine code of the component, compiled once for all servers of all suites. */
 const cache = process.env.CHATCALL_CACHE ?? join(dirname(binary), 'chatcall-cache');
 
-const children = new Set();
-const killAll = () => children.forEach((child) => child.kill('SIGKILL'));
-process.on('exit', killAll);
-atEnd(killAll);
-
 /** A TCP port of the loopback interface that was free a moment ago. */
 export function freePort() {
   return new Promise((resolve, reject) => {
@@ -41,13 +35,6 @@ export function freePort() {
       probe.close(() => resolve(port));
     });
   });
-}
-
-/** A new directory, removed when this process ends. */
-export function freshDirectory() {
-  const path = mkdtempSync(join(tmpdir(), 'chatcall-test-'));
-  process.on('exit', () => rmSync(path, { recursive: true, force: true }));
-  return path;
 }
 
 /** Waits until something accepts connections at `port`. */
@@ -66,26 +53,11 @@ export async function accepting(port, ms = 10_000) {
 /**
  * Runs the binary without waiting for anything.
  * @param {string[]} args
- * @param {{env?: Record<string, string>, cwd?: string}} [options]
+ * @param {{env?: Record<string, string>, cwd?: string, program?: string}} [options] `program` instead of the product
  */
-export function run(args, { env = {}, cwd = freshDirectory() } = {}) {
-  if (!existsSync(binary)) throw new Error(`no binary at ${binary}: build it first, or set CHATCALL_BIN`);
-  const { PATH, HOME, TMPDIR, LANG } = process.env;
-  const inherited = Object.fromEntries(Object.entries({ PATH, HOME, TMPDIR, LANG }).filter(([, value]) => value));
-  const child = spawn(binary, args, { cwd, env: { ...inherited, CHATCALL_CACHE: cache, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
-  children.add(child);
-  const process_ = { child, pid: child.pid, stdout: '', stderr: '', exit: null };
-  for (const stream of ['stdout', 'stderr']) {
-    child[stream].setEncoding('utf8');
-    child[stream].on('data', (text) => {
-      if (process_[stream].length < LOG_BYTES) process_[stream] += text;
-    });
-  }
-  process_.exited = new Promise((done) => {
-    child.once('error', (error) => { process_.exit = { code: null, signal: null, error }; done(process_.exit); });
-    child.once('close', (code, signal) => { children.delete(child); process_.exit ??= { code, signal }; done(process_.exit); });
-  });
-  return process_;
+export function run(args, { env = {}, cwd = freshDirectory(), program = binary } = {}) {
+  if (!existsSync(program)) throw new Error(`no binary at ${program}: build it first, or set CHATCALL_BIN`);
+  return launch(program, args, { cwd, env: { CHATCALL_CACHE: cache, ...env } });
 }
 
 /** One start of a new binary compiles its component; the others wait for it. Answers what to call after the start. */
@@ -108,6 +80,38 @@ async function compiledOnce() {
     }
   }
   return () => {};
+}
+
+/** Waits until the process has printed a line; the match of it. */
+export function announced(process_, line, ms = READY_MS) {
+  const { child } = process_;
+  const output = () => `${process_.stdout}${process_.stderr}`;
+  return new Promise((done, fail) => {
+    const late = setTimeout(() => { child.kill('SIGKILL'); fail(new Error(`not ready after ${ms} ms\n${output()}`)); }, ms);
+    const look = () => {
+      const match = line.exec(process_.stdout);
+      if (!match) return;
+      clearTimeout(late);
+      child.stdout.off('data', look);
+      done(match);
+    };
+    child.stdout.on('data', look);
+    process_.exited.then((exit) => { clearTimeout(late); fail(new Error(`ended before it was ready: ${JSON.stringify(exit)}\n${output()}`)); });
+  });
+}
+
+/** Ends a process; resolves with `{code, signal}`. */
+export async function end(process_, signal = 'SIGTERM', ms = 15_000) {
+  const { child, exited } = process_;
+  if (process_.exit) return process_.exit;
+  child.kill(signal);
+  const late = sleep(ms, 'late', { ref: false });
+  if ((await Promise.race([exited, late])) === 'late') {
+    child.kill('SIGKILL');
+    await exited;
+    throw new Error(`still alive ${ms} ms after ${signal}\n${process_.stderr.slice(-1_500)}`);
+  }
+  return process_.exit;
 }
 
 /** A running server and its files. */
@@ -143,25 +147,13 @@ export class Server {
       more.push('--conformance-port', String(this.conformancePort));
     }
     this.process = run(['up', '--port', String(this.port), '--data', this.data, ...more, ...args], { env: { ...relaxed, ...env }, cwd: this.data });
-    const { child } = this.process;
-    await new Promise((done, fail) => {
-      const late = setTimeout(() => { child.kill('SIGKILL'); fail(new Error(`not ready after ${READY_MS} ms\n${this.output()}`)); }, READY_MS);
-      const look = () => {
-        const line = /^chatcall listening on (http:\/\/127\.0\.0\.1:(\d+))\s*$/m.exec(this.process.stdout);
-        if (!line) return;
-        clearTimeout(late);
-        child.stdout.off('data', look);
-        this.baseUrl = line[1];
-        this.port = Number(line[2]);
-        done();
-      };
-      child.stdout.on('data', look);
-      this.process.exited.then((exit) => { clearTimeout(late); fail(new Error(`ended before it was ready: ${JSON.stringify(exit)}\n${this.output()}`)); });
-    });
+    const [, url, port] = await announced(this.process, /^chatcall listening on (http:\/\/127\.0\.0\.1:(\d+))\s*$/m);
+    this.baseUrl = url;
+    this.port = Number(port);
   }
 
   output() {
-    return `${this.process?.stdout ?? ''}${this.process?.stderr ?? ''}`;
+    return printed(this.process);
   }
 
   /** Everything that was ever printed, over all lives. */
@@ -174,16 +166,8 @@ export class Server {
   }
 
   async #ended(signal, ms) {
-    const { child, exited } = this.process;
-    child.kill(signal);
-    const late = sleep(ms, 'late', { ref: false });
-    if ((await Promise.race([exited, late])) === 'late') {
-      child.kill('SIGKILL');
-      await exited;
-      throw new Error(`still alive ${ms} ms after ${signal}\n${this.output().slice(-1_500)}`);
-    }
+    const exit = await end(this.process, signal, ms);
     this.logs += this.output();
-    const { exit } = this.process;
     this.process.stdout = '';
     this.process.stderr = '';
     return exit;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { io } from 'socket.io-client';
 import { atEnd } from './cleanup.mjs';
+import { has } from './target.mjs';
 
 /** The ways a stock client may come. */
 export const TRANSPORTS = {
@@ -10,6 +11,12 @@ export const TRANSPORTS = {
   'websocket only': { transports: ['websocket'] },
   'polling only': { transports: ['polling'] },
 };
+
+/** One transport from beginning to end, the best that the host under test has. */
+export const straight = { transports: [has('websocket') ? 'websocket' : 'polling'] };
+
+/** What a client may send at once: one polling body holds 64 packets. */
+export const BURST = has('websocket') ? 100 : 30;
 
 const WAIT_MS = 10_000;
 

@@ -9,9 +9,10 @@ mod classes;
 mod meter;
 mod outputs;
 mod projections;
+mod sleep;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use edge_core::error::CloseCode;
@@ -25,7 +26,7 @@ use worker::{Date, Env, Error, Method, Request, Result, State, Stub, WebSocket, 
 
 use crate::{config, frontend, socket, storage};
 
-pub(crate) use calls::{Envelope, stub};
+pub(crate) use calls::stub;
 
 /// The host of one object.
 struct Host {
@@ -34,6 +35,7 @@ struct Host {
     kind: Kind,
     inner: RefCell<Inner>,
     requests: Cell<u64>,
+    sleep: sleep::Sleep,
     meter: meter::Meter,
 }
 
@@ -48,6 +50,8 @@ struct Inner {
     holding: u32,
     projections: projections::Projections,
     sockets: BTreeMap<SocketId, WebSocket>,
+    /// Those without an attachment: they are closed in seconds, or attached.
+    fresh: BTreeSet<SocketId>,
     /// Calls over one stub arrive in their order.
     stubs: BTreeMap<ObjectId, Rc<Stub>>,
     answers: BTreeMap<(ObjectId, CallKey), oneshot::Sender<Message>>,
@@ -65,8 +69,8 @@ fn failed(sentence: impl Into<String>) -> Error {
 
 impl Host {
     fn new(state: State, env: Env, kind: Kind) -> Rc<Self> {
-        let meter = meter::Meter::new(&env);
-        Rc::new(Self { state, env, kind, inner: RefCell::default(), requests: Cell::new(0), meter })
+        let (sleep, meter) = (sleep::Sleep::new(&env), meter::Meter::new(&env));
+        Rc::new(Self { state, env, kind, inner: RefCell::default(), requests: Cell::new(0), sleep, meter })
     }
 
     fn id(&self) -> ObjectId {
@@ -78,7 +82,7 @@ impl Host {
         if self.inner.borrow().object.is_some() {
             return Ok(());
         }
-        let settings = Rc::new(config::settings(&self.env)?);
+        let settings = config::settings(&self.env)?;
         let storage = self.state.storage();
         storage::migrate(&storage, self.kind)?;
         // Alarms and sockets begin lives too, and then the runtime may not know the name any more.
@@ -145,8 +149,8 @@ impl Host {
         self.meter.tell(&self.inner.borrow().name, self.kind);
     }
 
+    /// Each kind of request reads its body first: between the start of a life and its event nothing may come.
     async fn fetch(self: &Rc<Self>, mut req: Request) -> Result<worker::Response> {
-        self.start()?;
         self.meter.count("request", 1);
         if req.headers().has(frontend::OBJECT_CALL)? {
             return self.called(&mut req).await;
@@ -159,10 +163,15 @@ impl Host {
     }
 
     fn upgrade(self: &Rc<Self>, head: RequestHead) -> Result<worker::Response> {
+        self.start()?;
         let pair = WebSocketPair::new()?;
         let id = socket::number(frontend::random()?);
         socket::accept(&self.state, &pair.server, id);
-        self.inner.borrow_mut().sockets.insert(id, pair.server);
+        {
+            let mut inner = self.inner.borrow_mut();
+            inner.sockets.insert(id, pair.server);
+            inner.fresh.insert(id);
+        }
         self.give(Input::SocketOpened { socket: id, head });
         worker::Response::from_websocket(pair.client)
     }
@@ -173,8 +182,10 @@ impl Host {
             Method::Get => None,
             _ => Some(frontend::limited_body(&mut req, limits::MAX_PAYLOAD_BYTES).await?),
         };
+        self.start()?;
         let (sender, receiver) = oneshot::channel();
         self.inner.borrow_mut().polls.insert(number, sender);
+        self.sleep.polled(now());
         self.give(match body {
             None => Input::PollGet { req: number, head },
             Some(body) => Input::PollPost { req: number, head, body },
@@ -219,7 +230,11 @@ impl Host {
     }
 
     fn lost(self: &Rc<Self>, socket: SocketId, clean: bool) {
-        self.inner.borrow_mut().sockets.remove(&socket);
+        {
+            let mut inner = self.inner.borrow_mut();
+            inner.sockets.remove(&socket);
+            inner.fresh.remove(&socket);
+        }
         self.give(Input::SocketClosed { socket, clean });
     }
 }

@@ -1,108 +1,68 @@
-//! [`Platform`] over Spin's interfaces: `spin:sqlite`, variables, outgoing HTTP, WASI clock and randomness.
+//! [`Platform`] over Spin's interfaces: `spin:sqlite`, outgoing HTTP, WASI clock and randomness.
 //!
-//! | variable | meaning |
-//! |---|---|
-//! | `settings` | JSON of [`Settings`] |
-//! | `people_batch` | `host`: batches go to `POST {base}/people/batch` of the host; else a transaction of `spin:sqlite` |
-//! | `address_header` | header with the client's address, which the host sets and strips from outside requests: `x-chatcall-address` unless set (`spin-client-addr` on Spin) |
-//! | `room_host_url`, `room_host_key` | where objects live when not in this host, and the key that signs requests to it |
-//!
-//! Objects are `POST {base}/<kind>/<name>` with a [`Message`] as JSON; the answer is 200 with the reply, or 503 with
-//! `{"error":"failed"|"lost"|"overloaded"}`. The base is `http://objects.internal` unless `room_host_url` is set.
+//! Objects in this process are `POST http://objects.internal/<kind>/<name>` with a [`Message`] as JSON; the answer is 200
+//! with the reply, or 503 with a [`CallFailed`]. At a room host the same goes to [`internal::OBJECTS`], signed.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use edge_core::auth::internal;
+use edge_core::internal::{self, Batch, CallFailed, StoreAnswer};
 use edge_core::object::{CallError, Kind};
 use edge_core::objects::Message;
 use edge_core::platform::{Platform, StoreError};
-use edge_core::settings::Settings;
+use edge_core::settings::{RoomHost, Settings};
+use edge_core::sql::people_schema::{self, SchemaError};
 use edge_core::sql::{Rows, Statement, Value};
-use serde::Deserialize;
-use spin_sdk::http::body::IncomingBodyExt;
-use spin_sdk::http::{FullBody, Request, send};
 use spin_sdk::sqlite::{Connection, Error as SqliteError, Value as SqliteValue};
 use wire::Timestamp;
 
-const OBJECTS_INTERNAL: &str = "http://objects.internal";
-const ADDRESS_HEADER: &str = "x-chatcall-address";
+use crate::config::{Config, Database, Objects};
+use crate::room_host::{self, ANSWER_WAIT, Answer, Trouble};
 
-/// What the variables said, read once per instance.
-struct Config {
-    settings: Settings,
-    batch_at_host: bool,
-    base: String,
-    address_header: String,
-    key: Option<String>,
-}
-
-thread_local!(static CONFIG: RefCell<Option<Rc<Config>>> = const { RefCell::new(None) });
+thread_local!(static SCHEMA_IS_THERE: Cell<bool> = const { Cell::new(false) });
 
 /// The platform of one request.
 pub(crate) struct SpinPlatform {
     config: Rc<Config>,
+    /// Why the room host did not answer this request.
+    trouble: Cell<Option<Trouble>>,
 }
 
 impl SpinPlatform {
-    /// Reads the variables at the first request of an instance.
-    pub(crate) async fn load() -> Result<Self, String> {
-        if let Some(config) = CONFIG.with_borrow(Clone::clone) {
-            return Ok(Self { config });
-        }
-        let settings = spin_sdk::variables::get("settings").await.map_err(|error| error.to_string())?;
-        let room_host = variable("room_host_url").await;
-        let config = Rc::new(Config {
-            settings: serde_json::from_str(&settings).map_err(|error| error.to_string())?,
-            batch_at_host: variable("people_batch").await.as_deref() == Some("host"),
-            base: room_host.map_or_else(|| OBJECTS_INTERNAL.to_owned(), |url| url.trim_end_matches('/').to_owned()),
-            address_header: variable("address_header").await.unwrap_or_else(|| ADDRESS_HEADER.to_owned()),
-            key: variable("room_host_key").await,
-        });
-        CONFIG.set(Some(config.clone()));
-        Ok(Self { config })
+    pub(crate) fn new(config: Rc<Config>) -> Self {
+        Self { config, trouble: Cell::new(None) }
     }
 
-    /// Where this host says who asks.
-    pub(crate) fn address_header(&self) -> &str {
-        &self.config.address_header
+    /// What went wrong with the room host during this request.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.trouble.get()
     }
 
-    /// One signed request to the host of the objects; status and body.
-    async fn post(&self, path: &str, body: Vec<u8>) -> Option<(u16, Vec<u8>)> {
-        let mut request = Request::post(format!("{}{path}", self.config.base)).header("content-type", "application/json");
-        if let Some(key) = &self.config.key {
-            let at = self.now();
-            request = request
-                .header(internal::TIME_HEADER, at.0.to_string())
-                .header(internal::SIGNATURE_HEADER, internal::sign(key.as_bytes(), "POST", path, &body, at));
+    /// Creates what is missing in a database of our own, once for each instance.
+    pub(crate) async fn prepare(&self) -> Result<(), SchemaError> {
+        if self.config.database == Database::Sqlite && !SCHEMA_IS_THERE.get() {
+            people_schema::migrate(self).await?;
+            SCHEMA_IS_THERE.set(true);
         }
-        let request = request.body(FullBody::new(bytes::Bytes::from(body))).ok()?;
-        let response = send(request).await.map_err(|error| eprintln!("{path}: {error}")).ok()?;
-        let status = response.status().as_u16();
-        let body = response.into_body().bytes().await.ok()?;
-        Some((status, body.to_vec()))
+        Ok(())
     }
 
-    async fn batch_at_host(&self, statements: &[Statement]) -> Result<Vec<Rows>, StoreError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        enum Answer {
-            Rows(Vec<Rows>),
-            Error(String),
-        }
+    async fn ask(&self, host: &RoomHost, path: &str, body: Vec<u8>) -> Option<Answer> {
+        let outcome = room_host::ask(host, path, body, ANSWER_WAIT, self.now()).await;
+        outcome.map_err(|trouble| self.trouble.set(Some(trouble))).ok()
+    }
+
+    /// Statements executed by whoever has the database.
+    async fn elsewhere(&self, path: &str, statements: Vec<Statement>) -> Result<Vec<Rows>, StoreError> {
         let gone = |why: &str| StoreError::Unavailable(why.to_owned());
-        let body = serde_json::to_vec(&serde_json::json!({ "statements": statements })).map_err(|_| gone("encoding"))?;
-        let (_, answer) = self.post("/people/batch", body).await.ok_or_else(|| gone("host not reachable"))?;
-        match serde_json::from_slice(&answer).map_err(|_| gone("unreadable answer"))? {
-            Answer::Rows(rows) => Ok(rows),
-            Answer::Error(word) => Err(match word.as_str() {
-                "conflict" => StoreError::Conflict,
-                "read_only" => StoreError::ReadOnly,
-                _ => StoreError::Unavailable(word),
-            }),
-        }
+        let body = serde_json::to_vec(&Batch { statements }).map_err(|_| gone("encoding"))?;
+        let answer = match &self.config.objects {
+            Objects::At(host) => self.ask(host, path, body).await,
+            Objects::Here | Objects::Nowhere => room_host::ask_here("/people/batch", body).await,
+        };
+        let answer = answer.ok_or_else(|| gone("host not reachable"))?;
+        serde_json::from_slice::<StoreAnswer>(&answer.body).map_err(|_| gone("unreadable answer"))?.into_result()
     }
 }
 
@@ -112,13 +72,17 @@ impl Platform for SpinPlatform {
     }
 
     async fn read(&self, statement: Statement) -> Result<Rows, StoreError> {
+        if self.config.database == Database::RoomHost {
+            let rows = self.elsewhere(internal::PEOPLE_READ, vec![statement]).await?;
+            return rows.into_iter().next().ok_or_else(|| StoreError::Unavailable("no rows in the answer".to_owned()));
+        }
         let connection = Connection::open_default().await.map_err(store_error)?;
         run(&connection, statement).await
     }
 
     async fn people_batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, StoreError> {
-        if self.config.batch_at_host {
-            return self.batch_at_host(&statements).await;
+        if self.config.database != Database::Sqlite {
+            return self.elsewhere(internal::PEOPLE_BATCH, statements).await;
         }
         let connection = Connection::open_default().await.map_err(store_error)?;
         run(&connection, Statement::new("BEGIN IMMEDIATE", Vec::new())).await?;
@@ -134,21 +98,30 @@ impl Platform for SpinPlatform {
     }
 
     async fn object(&self, kind: Kind, name: &str, msg: Message) -> Result<Message, CallError> {
-        #[derive(Deserialize)]
-        struct Failed {
-            error: CallError,
-        }
-        let path = format!("/{}/{name}", kind.as_str());
-        let (status, body) = self.post(&path, msg.to_bytes()).await.ok_or(CallError::Lost)?;
+        let object = format!("{}/{name}", kind.as_str());
+        let answer = match &self.config.objects {
+            Objects::At(host) => self.ask(host, &format!("{}{object}", internal::OBJECTS), msg.to_bytes()).await,
+            Objects::Here => room_host::ask_here(&format!("/{object}"), msg.to_bytes()).await,
+            Objects::Nowhere => None,
+        };
+        let Answer { status, body, .. } = answer.ok_or(CallError::Lost)?;
         if status == 200 {
             return Ok(Message::from_bytes(&body));
         }
-        Err(serde_json::from_slice::<Failed>(&body).map_or(CallError::Lost, |failed| failed.error))
+        Err(serde_json::from_slice::<CallFailed>(&body).map_or(CallError::Lost, |failed| failed.error))
+    }
+
+    async fn missing(&self) -> Option<&'static str> {
+        let Objects::At(host) = &self.config.objects else { return None };
+        match self.ask(host, internal::PING, Vec::new()).await {
+            Some(_) => None,
+            None if self.trouble.get() == Some(Trouble::Unreachable) => Some("room_host_unreachable"),
+            None => Some("room_host_refused"),
+        }
     }
 
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        now()
     }
 
     fn random(&self) -> [u8; 32] {
@@ -157,8 +130,10 @@ impl Platform for SpinPlatform {
     }
 }
 
-async fn variable(name: &str) -> Option<String> {
-    spin_sdk::variables::get(name).await.ok().filter(|value| !value.is_empty())
+/// Now, by the host's clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 async fn run_all(connection: &Connection, statements: Vec<Statement>) -> Result<Vec<Rows>, StoreError> {

@@ -33,7 +33,7 @@ impl Guest for wit::Exported {
     }
 
     fn step(now: u64, inputs: Vec<(String, Input)>) -> Vec<(String, Output)> {
-        let inputs = inputs.into_iter().filter_map(|(name, input)| Some((parse_name(&name)?, input_in(input)?)));
+        let inputs = inputs.into_iter().filter_map(|(name, input)| Some((ObjectId::parse(&name)?, input_in(input)?)));
         let inputs: Vec<_> = inputs.collect();
         SHARD.with_borrow_mut(|shard| {
             let Some(shard) = shard else { return Vec::new() };
@@ -44,10 +44,6 @@ impl Guest for wit::Exported {
     }
 }
 
-fn parse_name(name: &str) -> Option<ObjectId> {
-    let (kind, name) = name.split_once('/')?;
-    Some(ObjectId::new(Kind::parse(kind)?, name))
-}
 
 /// `None` only for an event whose sender has no name: nobody could be answered.
 fn input_in(input: Input) -> Option<core::Input> {
@@ -72,7 +68,7 @@ fn input_in(input: Input) -> Option<core::Input> {
         }
         Input::PollAborted(req) => core::Input::PollAborted { req: RequestId(req) },
         Input::Object(Envelope { peer, call, msg }) => core::Input::Object {
-            from: parse_name(&peer)?,
+            from: ObjectId::parse(&peer)?,
             call: CallKey(call),
             msg: Message::from_bytes(&msg),
         },

@@ -142,8 +142,8 @@ impl Gateway {
                 let answer = self.presence(user, (epoch, version), online, audience, now);
                 self.fx.reply(from, call, answer);
             }
-            Message::Sees { user, sees } => {
-                self.sees_changed(user, sees, now);
+            Message::Sees { user, sees, gone } => {
+                self.sees_changed(user, sees, &gone, now);
                 self.fx.reply(from, call, Message::Done);
             }
             Message::CloseSessions { user, sessions, reason } => {

@@ -82,7 +82,7 @@ pub async fn handle(platform: &impl Platform, request: Request) -> Response {
 /// The answer of a host that cannot work as it is set up: 503 in the shape of the path, with a sentence for the operator.
 #[must_use]
 pub fn unavailable(request: &Request, sentence: &str, settings: &Settings, now: Timestamp) -> Response {
-    let failure = Failure::from(ErrorCode::NodeUnavailable).saying(sentence);
+    let failure = again_soon(ErrorCode::NodeUnavailable).saying(sentence);
     headers::finish(Reply::failure(&failure, Shape::of_path(&request.path), now), request, settings)
 }
 

@@ -67,6 +67,13 @@ impl ObjectId {
     pub fn new(kind: Kind, name: impl Into<Arc<str>>) -> Self {
         Self { kind, name: name.into() }
     }
+
+    /// The inverse of its `Display`: `<kind>/<name>`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, name) = text.split_once('/')?;
+        Some(Self::new(Kind::parse(kind)?, name))
+    }
 }
 
 impl fmt::Display for ObjectId {

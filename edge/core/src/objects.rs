@@ -80,7 +80,7 @@ pub struct NewMessage {
 
 /// A durable event of a conversation. Replay renders the current row of a message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum RoomEvent {
     /// E-005.
     Message { message: wire::Message },
@@ -90,13 +90,12 @@ pub enum RoomEvent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Numbered {
     pub seq: u64,
-    #[serde(flatten)]
     pub event: RoomEvent,
 }
 
 /// An event that takes no number and is never replayed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum LiveEvent {
     /// E-006, E-007: to sockets that opened the conversation, not to the one who types.
     Typing { user: UserId, username: String, on: bool },
@@ -143,7 +142,7 @@ pub enum ReadUpTo {
 
 /// What one object (or handler) says to another. Replies stand beside their request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "m", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Message {
     // ---- replies that many requests share
     /// Done; nothing to say.
@@ -182,8 +181,14 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Vec<UserId>>,
     },
-    /// Whom the user may see has changed.
-    Sees { user: UserId, sees: Vec<UserId> },
+    /// Whom the user may see has changed. `gone`: some of those that it may not, for a gateway that slept and does not
+    /// know whom it saw.
+    Sees {
+        user: UserId,
+        sees: Vec<UserId>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        gone: Vec<UserId>,
+    },
     /// Close these sessions' sockets (`None`: all of the user), `auth:revoked` first. Reply: [`Message::Done`].
     CloseSessions { user: UserId, sessions: Option<Vec<SessionId>>, reason: String },
 
@@ -287,8 +292,8 @@ pub enum Message {
         unknown_audience: bool,
     },
 
-    /// A message of a newer version; ignored, and answered [`Message::Done`].
-    #[serde(other)]
+    /// A message of a newer version ([`Message::from_bytes`]); ignored, and answered [`Message::Done`].
+    #[serde(skip)]
     Unknown,
 }
 

@@ -60,6 +60,9 @@ struct Ready {
     seeing: Option<u64>,
     /// It must run again, because something changed meanwhile.
     see_again: bool,
+    /// Gateways are told what it finds, whether or not it is known to be new, and that these may not be seen any more.
+    sees_moved: bool,
+    out_of_sight: BTreeSet<UserId>,
     /// Whom this person may see, once it was asked for.
     sees: Option<Vec<UserId>>,
     /// New sockets that wait for it.
@@ -107,7 +110,7 @@ impl User {
             Message::Locate { room } => self.locate(&from, call, room),
             Message::Forget { room } => self.forget(&objects::room(room)),
             Message::MembershipChanged { .. } => {
-                self.refresh_sees();
+                self.refresh_sees(None);
                 self.fx.reply(&from, call, Message::Done);
             }
             Message::Revoke { sessions, version, reason } => self.revoke(&from, call, sessions, version, &reason, now),

@@ -1,13 +1,12 @@
 //! Settings: command line first, then environment, then `.env`, then defaults (contract section 9).
 
 mod environment;
-mod keys;
 mod secrets;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use edge_core::settings::{Registration, Settings};
+use edge_core::settings::{Settings, Variables as _, secret, weak_secrets};
 
 pub use environment::Environment;
 pub use secrets::fill_secrets;
@@ -23,6 +22,12 @@ impl std::fmt::Display for Wrong {
 }
 
 impl std::error::Error for Wrong {}
+
+impl From<String> for Wrong {
+    fn from(sentence: String) -> Self {
+        Self(sentence)
+    }
+}
 
 /// A [`Wrong`] of this sentence.
 pub(crate) fn wrong<T>(sentence: impl Into<String>) -> Result<T, Wrong> {
@@ -84,6 +89,8 @@ pub struct Config {
     /// Proxies in front whose `X-Forwarded-For` entries are believed.
     pub trusted_proxies: usize,
     pub component: Option<PathBuf>,
+    /// Signs the requests of hosts without objects; without it they are refused.
+    pub room_host_key: Option<String>,
     /// What the core sees; keys are filled by [`fill_secrets`].
     pub settings: Settings,
     /// Told once at start.
@@ -97,21 +104,22 @@ impl Config {
     /// The first setting that cannot be used.
     pub fn resolve(args: &UpArgs, env: &Environment, cores: usize) -> Result<Self, Wrong> {
         let (edge, rooms) = roles(args.roles.as_deref())?;
-        let development = development(env)?;
+        let mut settings = Settings::read(env)?;
         let data = args.data.clone().unwrap_or_else(|| PathBuf::from("data"));
         let private_port = match args.private_port.map_or_else(|| env.number("PRIVATE_PORT", 0, 65_535), |port| Ok(Some(port.into())))? {
             None => PrivatePort::Next,
             Some(0) => PrivatePort::Off,
             Some(port) => PrivatePort::At(port as u16),
         };
-        if args.conformance_port.is_some() && !development {
+        if args.conformance_port.is_some() && !settings.development {
             return wrong("--conformance-port is for tests: it needs CHATCALL_ENV=development");
         }
+        let room_host_key = secret(env, "ROOM_HOST_KEY")?;
+        let unreachable = (!edge && room_host_key.is_none())
+            .then(|| "ROOM_HOST_KEY is not set: no host with REST can reach the conversations here".to_owned());
         let shards = cores.clamp(1, 64);
-        let gateways = env.number("GATEWAYS", 1, 1_024)?.map_or(shards as u32, |n| n as u32);
-        let mut settings = Settings { development, gateways, ..Settings::default() };
+        settings.gateways = env.number("GATEWAYS", 1, 1_024)?.map_or(shards as u32, |n| n as u32);
         settings.protocol_test = args.conformance_port.is_some();
-        policies(&mut settings, env)?;
         Ok(Self {
             bind: args.bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             port: args.port.map_or_else(|| env.number("PORT", 0, 65_535).map(|port| port.map(|n| n as u16)), |port| Ok(Some(port)))?.unwrap_or(3001),
@@ -125,8 +133,9 @@ impl Config {
             shards,
             trusted_proxies: env.number("TRUSTED_PROXIES", 0, 16)?.unwrap_or(0) as usize,
             component: args.component.clone(),
+            room_host_key,
             settings,
-            warnings: ignored(env).into_iter().chain(no_media(args.roles.as_deref())).collect(),
+            warnings: ignored(env).into_iter().chain(no_media(args.roles.as_deref())).chain(unreachable).chain(weak_secrets(env)).collect(),
         })
     }
 }
@@ -155,16 +164,6 @@ fn no_media(list: Option<&str>) -> Option<String> {
     named.then(|| "role `media` ignored: this build has no media node, so there are no calls".to_owned())
 }
 
-fn development(env: &Environment) -> Result<bool, Wrong> {
-    match env.get("CHATCALL_ENV") {
-        Some("development") => Ok(true),
-        Some("production") => Ok(false),
-        Some(other) => wrong(format!("CHATCALL_ENV is `{other}`: it takes production or development")),
-        // The alias has more values in the wild; only the one that relaxes checks is of interest.
-        None => Ok(env.get("NODE_ENV") == Some("development")),
-    }
-}
-
 fn database(env: &Environment, data: &std::path::Path) -> Result<PathBuf, Wrong> {
     match env.get("LIBSQL_URL") {
         None => Ok(data.join("chatcall.db")),
@@ -175,56 +174,6 @@ fn database(env: &Environment, data: &std::path::Path) -> Result<PathBuf, Wrong>
             ),
         },
     }
-}
-
-fn policies(settings: &mut Settings, env: &Environment) -> Result<(), Wrong> {
-    let development = settings.development;
-    settings.rate_limits = env.word("RATE_LIMITS", &["on", "off"])? != Some("off");
-    if !settings.rate_limits && !development {
-        return wrong("RATE_LIMITS=off is for tests: it needs CHATCALL_ENV=development");
-    }
-    if let Some(cost) = env.number("BCRYPT_COST", 4, 12)? {
-        if !development {
-            return wrong("BCRYPT_COST is for tests: it needs CHATCALL_ENV=development (the cost is 12)");
-        }
-        settings.bcrypt_cost = cost as u32;
-    }
-    if let Some(length) = env.number("MAX_TEXT_LENGTH", 1, 10_000)? {
-        settings.max_text_code_points = length as usize;
-    }
-    settings.registration = match env.word("REGISTRATION", &["open", "invite", "closed"])? {
-        Some("invite") => Registration::Invite,
-        Some("closed") => Registration::Closed,
-        _ => Registration::Open,
-    };
-    settings.conversation_contacts_only = env.word("CONVERSATION_POLICY", &["anyone", "contacts"])? == Some("contacts");
-    settings.ex_member_history = env.word("EX_MEMBER_HISTORY", &["none", "until_left"])? == Some("until_left");
-    if let Some(ms) = env.duration_ms("JWT_EXPIRES_IN")? {
-        settings.access_ttl_ms = ms;
-    }
-    if let Some(ms) = env.duration_ms("JWT_REFRESH_EXPIRES_IN")? {
-        settings.refresh_ttl_ms = ms;
-    }
-    settings.allowed_origins = origins(env)?;
-    Ok(())
-}
-
-fn origins(env: &Environment) -> Result<Vec<String>, Wrong> {
-    let (name, list) = match (env.get("ALLOWED_ORIGINS"), env.get("CLIENT_URL")) {
-        (Some(list), _) => ("ALLOWED_ORIGINS", list),
-        (None, Some(list)) => ("CLIENT_URL", list),
-        (None, None) => return Ok(Vec::new()),
-    };
-    let mut origins = Vec::new();
-    for origin in list.split(',').map(str::trim).filter(|origin| !origin.is_empty()) {
-        let origin = origin.trim_end_matches('/');
-        let whole = origin.split_once("://").is_some_and(|(scheme, host)| !scheme.is_empty() && !host.is_empty() && !host.contains('/'));
-        if !whole {
-            return wrong(format!("{name} has `{origin}`: an origin is scheme://host[:port], without path or wildcard"));
-        }
-        origins.push(origin.to_owned());
-    }
-    Ok(origins)
 }
 
 /// Warnings for settings of other products that this one does not read.
@@ -252,7 +201,6 @@ mod tests {
     fn resolve(args: UpArgs, env: &[(&str, &str)]) -> Result<Config, String> {
         Config::resolve(&args, &Environment::of(env), 2).map_err(|wrong| wrong.0)
     }
-
 
     #[test]
     fn defaults_are_those_of_the_contract() {
@@ -297,6 +245,8 @@ mod tests {
             ("LIBSQL_URL", "libsql://db.example"),
             ("ALLOWED_ORIGINS", "*"),
             ("CHATCALL_ENV", "test"),
+            ("ROOM_HOST_KEY", ""),
+            ("ROOM_HOST_KEY", "secret"),
         ] {
             let sentence = resolve(UpArgs::default(), &[(name, value)]).unwrap_err();
             assert!(sentence.contains(name), "{sentence}");
@@ -304,17 +254,18 @@ mod tests {
     }
 
     #[test]
+    fn a_room_host_wants_a_key() {
+        let rooms = UpArgs { roles: Some("rooms".into()), ..UpArgs::default() };
+        assert!(resolve(rooms.clone(), &[]).unwrap().warnings[0].contains("ROOM_HOST_KEY"));
+        let key = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let config = resolve(rooms, &[("ROOM_HOST_KEY", key)]).unwrap();
+        assert!(config.warnings.is_empty() && config.room_host_key.as_deref() == Some(key) && !config.edge);
+    }
+
+    #[test]
     fn settings_of_other_products_are_named_once() {
         let config = resolve(UpArgs::default(), &[("DB_HOST", "x"), ("DB_NAME", "y"), ("MONGODB_URI", "z")]).unwrap();
         assert_eq!(config.warnings.len(), 2);
         assert!(config.warnings[0].starts_with("DB_HOST, DB_NAME ignored"));
-    }
-
-    #[test]
-    fn origins_and_durations_are_read() {
-        let env = [("CLIENT_URL", "https://a.example/, capacitor://localhost"), ("JWT_EXPIRES_IN", "90s")];
-        let settings = resolve(UpArgs::default(), &env).unwrap().settings;
-        assert_eq!(settings.allowed_origins, ["https://a.example", "capacitor://localhost"]);
-        assert_eq!(settings.access_ttl_ms, 90_000);
     }
 }

@@ -4,6 +4,7 @@
 
 mod address;
 mod handlers;
+mod internal;
 pub mod polling;
 pub mod socket;
 mod websocket;
@@ -34,6 +35,7 @@ use crate::clock::Clock;
 use crate::objects::{ECHO_GATEWAY, Objects};
 
 pub use handlers::Handlers;
+pub use internal::Internal;
 
 /// A body of either direction.
 pub type Body = wasmtime_wasi_http::WasiBody;
@@ -50,6 +52,9 @@ const BACKLOG: u32 = 4_096;
 /// Largest message of the protocol test application, and its `maxPayload`.
 const ECHO_BYTES: usize = 1_000_000;
 
+/// What a room host answers too.
+const STATUS_PATHS: [&str; 3] = ["/api/health", "/health", "/api/info"];
+
 /// Counters of HTTP requests, by class of status.
 #[derive(Debug, Default)]
 pub struct HttpStats {
@@ -63,8 +68,12 @@ pub struct HttpStats {
 #[derive(Debug)]
 pub struct Frontend {
     pub objects: Arc<Objects>,
-    /// None where there is no component to ask (protocol test application, `--roles rooms`).
+    /// None where there is no component to ask (protocol test application).
     pub handlers: Option<Handlers>,
+    /// Everything is served; else only what says how the host is (`--roles rooms`).
+    pub rest: bool,
+    /// None at the port of the protocol test application.
+    pub internal: Option<Internal>,
     pub settings: Arc<Settings>,
     pub trusted_proxies: usize,
     /// This is the port of the protocol test application.
@@ -172,12 +181,15 @@ impl Frontend {
             }
             return polling::answer(self, request, gateway, head).await;
         }
+        if let Some(internal) = self.internal.as_ref().filter(|_| path.starts_with(edge_core::internal::PREFIX)) {
+            return internal.answer(self, request, address).await;
+        }
         match &self.handlers {
-            Some(handlers) => {
+            Some(handlers) if self.rest || STATUS_PATHS.contains(&path) => {
                 let _counted = InHandlers::new(&self.stats);
                 handlers.answer(self, request, address).await
             }
-            None => text(StatusCode::NOT_FOUND, "not found"),
+            _ => text(StatusCode::NOT_FOUND, "not found"),
         }
     }
 

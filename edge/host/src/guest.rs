@@ -4,7 +4,7 @@
 //! per shard).
 
 mod cache;
-mod outbound;
+pub(crate) mod outbound;
 mod services;
 mod spin_sqlite;
 
@@ -17,12 +17,12 @@ use wasmtime::component::{Component, HasData, InstancePre, Linker, ResourceTable
 use wasmtime::{Config, Engine, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::p3::bindings::ServicePre;
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 use crate::clock::Clock;
 
 pub use bindings::exports::chatcall::objects::shard as wit;
-pub use services::Services;
+pub use services::{Asked, Database, Done, OwnServices, Sent, Services};
 
 #[allow(unreachable_pub, missing_debug_implementations, unused_qualifications, clippy::all)] // generated
 mod bindings {
@@ -106,7 +106,7 @@ impl Guest {
 
     /// A store for an instance that serves HTTP. Its epoch deadline is for the caller to set.
     #[must_use]
-    pub fn http_store(&self, services: Arc<Services>) -> Store<Ctx> {
+    pub fn http_store(&self, services: Arc<dyn Services>) -> Store<Ctx> {
         self.store(Some(services), HTTP_MEMORY_BYTES)
     }
 
@@ -116,10 +116,10 @@ impl Guest {
         self.store(None, SHARD_MEMORY_BYTES)
     }
 
-    fn store(&self, services: Option<Arc<Services>>, memory: usize) -> Store<Ctx> {
+    fn store(&self, services: Option<Arc<dyn Services>>, memory: usize) -> Store<Ctx> {
         let wasi = WasiCtx::builder().inherit_stderr().wall_clock(GuestClock(self.clock.clone())).build();
         let limits = StoreLimitsBuilder::new().memory_size(memory).instances(64).tables(64).memories(16).build();
-        let hooks = outbound::Hooks { services: services.clone() };
+        let hooks = Hooks { services: services.clone() };
         let ctx = Ctx { wasi, http: WasiHttpCtx::new(), table: ResourceTable::new(), limits, hooks, services, cpu: CpuGuard::default() };
         let mut store = Store::new(&self.engine, ctx);
         store.limiter(|ctx| &mut ctx.limits);
@@ -133,9 +133,9 @@ pub struct Ctx {
     http: WasiHttpCtx,
     table: ResourceTable,
     limits: StoreLimits,
-    hooks: outbound::Hooks,
+    hooks: Hooks,
     /// None in shards: objects import nothing.
-    services: Option<Arc<Services>>,
+    services: Option<Arc<dyn Services>>,
     /// Ticks in a row in which the guest was found running.
     pub cpu: CpuGuard,
 }
@@ -185,6 +185,20 @@ impl WasiView for Ctx {
 impl WasiHttpView for Ctx {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         self.http_view()
+    }
+}
+
+/// Outgoing requests go to the services of the instance; a shard has none.
+struct Hooks {
+    services: Option<Arc<dyn Services>>,
+}
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(&mut self, request: http::Request<WasiBody>, options: Option<RequestOptions>, _: Done) -> Sent {
+        match &self.services {
+            Some(services) => services.send(request, options),
+            None => Box::new(async { Err(Error::DestinationIpProhibited) }),
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
 use crate::config::{Config, Environment, PrivatePort, UpArgs, Wrong, fill_secrets};
-use crate::frontend::{self, Frontend, Handlers, HttpStats};
-use crate::guest::{Guest, Services};
+use crate::frontend::{self, Frontend, Handlers, HttpStats, Internal};
+use crate::guest::{Guest, OwnServices};
 use crate::objects::{Event, GuestInstances, Objects, Shard, ShardParts};
 use crate::private::{self, Private};
 use crate::storage::{Opened, Options, Storage};
@@ -87,7 +87,8 @@ struct Parts {
     storage: Storage,
     objects: Arc<Objects>,
     settings: Arc<edge_core::settings::Settings>,
-    handlers: Option<Handlers>,
+    handlers: Handlers,
+    internal: Internal,
     clock: Arc<Clock>,
     shards: Vec<std::thread::JoinHandle<()>>,
     writer: std::thread::JoinHandle<()>,
@@ -104,17 +105,19 @@ async fn run(config: Config, component: Vec<u8>, cores: usize) -> anyhow::Result
     let private = bind_private(config.private_port, port)?;
     let mut signals = Signals::new()?;
 
-    let Parts { storage, objects, settings, handlers, clock, shards, writer } = {
+    let Parts { storage, objects, settings, handlers, internal, clock, shards, writer } = {
         let config = config.clone();
         tokio::task::spawn_blocking(move || start(&config, &component, cores)).await??
     };
 
     let (stop, stopping) = watch::channel(false);
     let stats = Arc::new(HttpStats::default());
-    let front = |echo: bool, handlers: Option<Handlers>| {
+    let front = |echo: bool, handlers: Option<Handlers>, internal: Option<Internal>| {
         Arc::new(Frontend {
             objects: objects.clone(),
             handlers,
+            rest: config.edge,
+            internal,
             settings: settings.clone(),
             trusted_proxies: config.trusted_proxies,
             echo,
@@ -123,9 +126,9 @@ async fn run(config: Config, component: Vec<u8>, cores: usize) -> anyhow::Result
             posts: Default::default(),
         })
     };
-    let mut servers = vec![tokio::spawn(frontend::serve(public, front(false, handlers), stopping.clone()))];
+    let mut servers = vec![tokio::spawn(frontend::serve(public, front(false, Some(handlers), Some(internal)), stopping.clone()))];
     if let Some(listener) = echo {
-        servers.push(tokio::spawn(frontend::serve(listener, front(true, None), stopping.clone())));
+        servers.push(tokio::spawn(frontend::serve(listener, front(true, None, None), stopping.clone())));
     }
     if let Some(listener) = private {
         tracing::info!(address = %listener.local_addr()?, "statistics at /health and /metrics");
@@ -174,13 +177,10 @@ fn start(config: &Config, component: &[u8], cores: usize) -> anyhow::Result<Part
         shards.push(Shard::spawn(parts, instances, inbox)?);
     }
     wake_senders(&storage, &objects);
-    let handlers = if config.edge {
-        let services = Arc::new(Services::new(storage.clone(), objects.clone(), settings));
-        Some(Handlers::new(&guest, &services, cores)?)
-    } else {
-        None
-    };
-    Ok(Parts { storage, objects, settings: Arc::new(settings.clone()), handlers, clock, shards, writer })
+    let services = Arc::new(OwnServices::new(storage.clone(), objects.clone(), settings));
+    let handlers = Handlers::new(&guest, &services, cores)?;
+    let internal = Internal::new(config.room_host_key.clone(), services);
+    Ok(Parts { storage, objects, settings: Arc::new(settings.clone()), handlers, internal, clock, shards, writer })
 }
 
 /// Messages that must survive a crash wait in the outboxes of users, who send them again when they start.

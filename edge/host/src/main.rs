@@ -31,6 +31,7 @@ Settings come from options, then the environment, then a `.env` file in the curr
   EX_MEMBER_HISTORY            none or until_left
   MAX_TEXT_LENGTH              longest message in characters: 2000
   TRUSTED_PROXIES              proxies in front whose X-Forwarded-For is believed: 0
+  ROOM_HOST_KEY                takes requests of another host (Spin) that are signed with this key
   GATEWAYS                     gateways that share the sockets: one per core
   RATE_LIMITS=off, BCRYPT_COST=4..12
                                for tests, with CHATCALL_ENV=development only

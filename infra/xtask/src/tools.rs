@@ -16,6 +16,11 @@ pub(crate) fn check_build(place: &Place) -> Result<()> {
     refuse(&missing)
 }
 
+/// What building a Worker needs of the host: Rust only.
+pub(crate) fn check_rust(place: &Place) -> Result<()> {
+    refuse(&rust(place))
+}
+
 /// What the tests need on top: Node and npm.
 pub(crate) fn check_node(place: &Place) -> Result<()> {
     refuse(&node(place))

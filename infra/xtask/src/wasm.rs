@@ -150,7 +150,7 @@ fn debian_packages(place: &Place) -> Result<()> {
 }
 
 /// Debian's cargo and rustc, whatever else comes first on the path.
-fn debian_cargo(place: &Place) -> Command {
+pub(crate) fn debian_cargo(place: &Place) -> Command {
     let mut command = place.command("/usr/bin/cargo");
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::iter::once(PathBuf::from("/usr/bin")).chain(std::env::split_paths(&path));

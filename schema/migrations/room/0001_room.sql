@@ -38,7 +38,7 @@ CREATE TABLE room_members (
 CREATE TABLE room_messages (
     room_id TEXT NOT NULL,
     seq INTEGER NOT NULL,
-    id TEXT NOT NULL UNIQUE,
+    id TEXT NOT NULL,                   -- rises with seq, so it needs no index: each one is a row written per message
     sender_id TEXT,
     client_id TEXT,
     nth INTEGER NOT NULL,

@@ -10,14 +10,10 @@ use edge_core::object::{CallError, Kind};
 use edge_core::objects::Message;
 use edge_core::platform::{Platform, StoreError};
 use edge_core::settings::{Settings, SigningKey};
+use edge_core::sql::people_schema::MIGRATIONS;
 use edge_core::sql::{Row, Rows, Statement, Value as SqlValue};
 use serde_json::Value;
 use wire::{Timestamp, UserId};
-
-const MIGRATIONS: [&str; 2] = [
-    include_str!("../../../schema/migrations/people/0001_accounts.sql"),
-    include_str!("../../../schema/migrations/people/0002_projections.sql"),
-];
 
 /// One deployment.
 #[allow(missing_debug_implementations)] // connections have none
@@ -66,14 +62,24 @@ impl World {
 
     #[must_use]
     pub fn with(settings: Settings) -> Self {
+        let world = Self::bare(settings);
+        for migration in MIGRATIONS {
+            world.runtime.block_on(world.connection.execute_batch(migration.sql)).expect("a migration");
+        }
+        world
+    }
+
+    /// A database without any table.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::bare(Settings::default())
+    }
+
+    fn bare(settings: Settings) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let connection = runtime.block_on(async {
             let database = libsql::Builder::new_local(":memory:").build().await.expect("a database");
-            let connection = database.connect().expect("a connection");
-            for migration in MIGRATIONS {
-                connection.execute_batch(migration).await.expect("a migration");
-            }
-            connection
+            database.connect().expect("a connection")
         });
         Self {
             settings,

@@ -1,6 +1,7 @@
 //! One alarm per object: an earlier one replaces it, a later one waits for it. Setting one is a row written.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use edge_core::object::{Input, Kind};
 use wire::Timestamp;
@@ -35,7 +36,7 @@ impl Host {
             !std::mem::replace(&mut inner.alarm.known, true)
         };
         let host = self.clone();
-        self.state.wait_until(async move {
+        self.spawn(async move {
             let storage = host.state.storage();
             if first
                 && let Ok(Some(left)) = storage.get_alarm().await
@@ -50,7 +51,9 @@ impl Host {
             if newest == Some(wanted) {
                 host.meter.count("rows", 1);
                 host.meter.count("alarm_set", 1);
-                if let Err(error) = storage.set_alarm(i64::try_from(wanted.0).unwrap_or(i64::MAX)).await {
+                // The binding counts from now.
+                let ahead = Duration::from_millis(wanted.0.saturating_sub(now().0));
+                if let Err(error) = storage.set_alarm(ahead).await {
                     worker::console_error!("{:?}: no alarm could be set: {error}", host.id());
                     host.inner.borrow_mut().alarm.set = None;
                 }
@@ -58,7 +61,7 @@ impl Host {
         });
     }
 
-    pub(super) async fn alarm(self: &Rc<Self>) -> Result<worker::Response> {
+    pub(super) fn alarm(self: &Rc<Self>) -> Result<worker::Response> {
         {
             let mut inner = self.inner.borrow_mut();
             inner.alarm = Alarm { set: None, known: true };

@@ -1,23 +1,15 @@
-//! Calls between objects, and from handlers: requests with an [`Envelope`], answered by the object's reply.
+//! Calls between objects, and from handlers: the message is the body, who calls stands in the headers; answered by the
+//! object's reply.
 
 use std::rc::Rc;
 
 use edge_core::object::{CallError, CallKey, Input, ObjectId};
 use edge_core::objects::Message;
 use futures_channel::oneshot;
-use serde::{Deserialize, Serialize};
 use worker::{Env, Request, Result, Stub};
 
 use super::Host;
 use crate::{config, frontend};
-
-/// Body of `POST https://objects.internal/<kind>/<name>`.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Envelope {
-    pub(crate) from: ObjectId,
-    pub(crate) call: CallKey,
-    pub(crate) msg: Message,
-}
 
 impl Host {
     /// Calls another object; its answer comes as an input.
@@ -25,9 +17,9 @@ impl Host {
         self.meter.count("call", 1);
         let (host, from) = (self.clone(), self.id());
         let stub = self.stub(&to);
-        self.state.wait_until(async move {
+        self.spawn(async move {
             let result = match stub {
-                Ok(stub) => frontend::call(&stub, &to, &Envelope { from, call, msg }).await,
+                Ok(stub) => frontend::call(&stub, &to, &from, call, &msg).await,
                 Err(_) => Err(CallError::Lost),
             };
             if matches!(result, Err(CallError::Lost)) {
@@ -51,7 +43,9 @@ impl Host {
 
     /// A call has arrived: answers it when the object does.
     pub(super) async fn called(self: &Rc<Self>, req: &mut Request) -> Result<worker::Response> {
-        let Envelope { from, call, msg } = req.json().await?;
+        let (from, call) = frontend::caller(req.headers())?;
+        let msg = Message::from_bytes(&req.bytes().await?);
+        self.start()?;
         if call == CallKey::NONE {
             self.give(Input::Object { from, call, msg });
             return frontend::replied(&Message::Done);

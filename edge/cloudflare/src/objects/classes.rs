@@ -41,23 +41,33 @@ macro_rules! hosted {
             }
 
             async fn fetch(&self, req: Request) -> Result<Response> {
-                self.host.fetch(req).await
+                let answer = self.host.fetch(req).await;
+                self.host.sleep_if_told();
+                answer
             }
 
             async fn alarm(&self) -> Result<Response> {
-                self.host.alarm().await
+                let done = self.host.alarm();
+                self.host.sleep_if_told();
+                done
             }
 
             async fn websocket_message(&self, ws: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
-                self.host.message(&ws, message)
+                let done = self.host.message(&ws, message);
+                self.host.sleep_if_told();
+                done
             }
 
             async fn websocket_close(&self, ws: WebSocket, code: usize, _reason: String, _clean: bool) -> Result<()> {
-                self.host.closed(&ws, Some(code))
+                let done = self.host.closed(&ws, Some(code));
+                self.host.sleep_if_told();
+                done
             }
 
             async fn websocket_error(&self, ws: WebSocket, _error: Error) -> Result<()> {
-                self.host.closed(&ws, None)
+                let done = self.host.closed(&ws, None);
+                self.host.sleep_if_told();
+                done
             }
         }
     };

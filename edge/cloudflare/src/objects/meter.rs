@@ -13,7 +13,7 @@ pub(super) struct Meter(Option<RefCell<BTreeMap<&'static str, u64>>>);
 
 impl Meter {
     pub(super) fn new(env: &Env) -> Self {
-        Self(config::is_metered(env).then(RefCell::default))
+        Self(config::development_switch(env, "METER").then(RefCell::default))
     }
 
     pub(super) fn count(&self, what: &'static str, n: u64) {

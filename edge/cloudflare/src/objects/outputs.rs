@@ -45,7 +45,12 @@ impl Host {
                 }
             }
             Output::Close { socket, code, reason } => {
-                if let Some(ws) = self.inner.borrow_mut().sockets.remove(&socket) {
+                let ws = {
+                    let mut inner = self.inner.borrow_mut();
+                    inner.fresh.remove(&socket);
+                    inner.sockets.remove(&socket)
+                };
+                if let Some(ws) = ws {
                     let _ = ws.close(Some(code), Some(reason));
                 }
                 inputs.push_back(Input::SocketClosed { socket, clean: true });
@@ -54,6 +59,7 @@ impl Host {
                 if let Some(ws) = self.socket(socket) {
                     // A socket that is closing takes none, and needs none.
                     let _ = socket::attach(&ws, data);
+                    self.inner.borrow_mut().fresh.remove(&socket);
                 }
             }
             Output::Persist { n, statements } => match storage::persist(&self.state.storage(), statements) {
@@ -116,7 +122,7 @@ impl Host {
     fn load_people(self: &Rc<Self>, load: u64, statements: Vec<Statement>) {
         self.meter.count("people", 1);
         let host = self.clone();
-        self.state.wait_until(async move {
+        self.spawn(async move {
             let result = match People::new(&host.env) {
                 Ok(people) => people.read(&statements).await,
                 Err(error) => Err(error),

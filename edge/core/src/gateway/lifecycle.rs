@@ -76,7 +76,13 @@ impl Gateway {
         match held.cursor {
             Cursor::None => {}
             Cursor::Cut => slot.mode = Mode::Cut,
-            Cursor::Above { next } => slot.next = next,
+            Cursor::Above { next } => {
+                // Whether it was marked delivered is forgotten; to mark it again does no harm.
+                (slot.next, slot.highest) = (next, next.saturating_sub(1));
+                if !live.resumed && slot.highest > 0 {
+                    live.unmarked.push(held.room);
+                }
+            }
             // Whatever came meanwhile would have ended the sleep: the cursor is exact.
             Cursor::Next { next, generation } if self.settings.hibernates => {
                 slot.mode = Mode::Tracked;

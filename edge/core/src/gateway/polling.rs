@@ -9,6 +9,7 @@ use super::conn::{ConnId, Wish};
 use crate::engineio::response::{self, Cors};
 use crate::engineio::{Config, Query, Reason, Session, payload};
 use crate::error::{CloseCode, EngineError};
+use crate::http::cors::listed_origin;
 use crate::limits;
 use crate::object::{Output, RequestHead, RequestId, Response};
 
@@ -19,7 +20,7 @@ impl Gateway {
         if self.is_test() {
             return Some("*".into());
         }
-        self.settings.allowed_origins.iter().any(|allowed| allowed == origin && origin != "null").then(|| origin.into())
+        listed_origin(Some(origin), &self.settings)
     }
 
     fn respond(&mut self, req: RequestId, response: Response) {

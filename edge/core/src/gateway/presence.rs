@@ -108,9 +108,14 @@ impl Gateway {
     }
 
     /// The User says that this has changed.
-    pub(super) fn sees_changed(&mut self, user: UserId, sees: Vec<UserId>, now: Timestamp) {
-        if self.users.contains_key(&user) {
-            self.set_sees(user, sees, true, now);
+    pub(super) fn sees_changed(&mut self, user: UserId, sees: Vec<UserId>, gone: &[UserId], now: Timestamp) {
+        let Some(local) = self.users.get(&user) else { return };
+        let known = local.sees_known;
+        self.set_sees(user, sees, true, now);
+        if !known {
+            for other in gone {
+                self.tell_presence(&[user], *other, false, now);
+            }
         }
     }
 

@@ -31,6 +31,13 @@ fn is_listed(origin: &str, settings: &Settings) -> bool {
     settings.allowed_origins.iter().any(|allowed| allowed == origin) || (settings.development && is_loopback(origin))
 }
 
+/// The origin to name to a browser in answers of Engine.IO: exactly an allowed one, in development too.
+#[must_use]
+pub fn listed_origin(origin: Option<&str>, settings: &Settings) -> Option<std::rc::Rc<str>> {
+    let origin = origin?;
+    settings.allowed_origins.iter().any(|allowed| allowed == origin && origin != "null").then(|| origin.into())
+}
+
 fn is_loopback(origin: &str) -> bool {
     let Some(authority) = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) else { return false };
     ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| {

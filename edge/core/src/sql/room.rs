@@ -16,6 +16,20 @@ macro_rules! message_query {
     };
 }
 
+/// The seq of message ?2 of room ?1, found by bisection because ids rise with seq: no index to write with every message.
+macro_rules! seq_of_id {
+    () => {
+        "(WITH RECURSIVE bounds(lo, hi) AS (\
+         SELECT 1, (SELECT max(seq) FROM room_messages WHERE room_id=?1) UNION ALL \
+         SELECT CASE WHEN (SELECT id FROM room_messages WHERE room_id=?1 AND seq>=(lo+hi)/2 ORDER BY seq LIMIT 1)<?2 \
+         THEN (lo+hi)/2+1 ELSE lo END, \
+         CASE WHEN (SELECT id FROM room_messages WHERE room_id=?1 AND seq>=(lo+hi)/2 ORDER BY seq LIMIT 1)<?2 \
+         THEN hi ELSE (lo+hi)/2 END FROM bounds WHERE lo<hi) \
+         SELECT seq FROM (SELECT seq, id FROM room_messages WHERE room_id=?1 AND seq>=(SELECT max(lo) FROM bounds) \
+         ORDER BY seq LIMIT 1) WHERE id=?2)"
+    };
+}
+
 /// Everything a Room needs before its first decision: meta, members, newest messages, keys of repeated sends.
 #[must_use]
 pub fn load(room: RoomId, recent: usize, keys: usize) -> Vec<Statement> {
@@ -155,9 +169,7 @@ pub fn before_time(room: RoomId, at: Timestamp, limit: u64) -> Statement {
 #[must_use]
 pub fn before_message(room: RoomId, id: MessageId, limit: u64) -> Statement {
     Statement::new(
-        message_query!(
-            "AND seq<(SELECT seq FROM room_messages WHERE id=?2 AND room_id=?1) ORDER BY seq DESC LIMIT ?3"
-        ),
+        concat!(message_query!("AND seq<"), seq_of_id!(), " ORDER BY seq DESC LIMIT ?3"),
         vec![room.into(), id.into(), limit.into()],
     )
 }
@@ -166,7 +178,7 @@ pub fn before_message(room: RoomId, id: MessageId, limit: u64) -> Statement {
 #[must_use]
 pub fn from_message(room: RoomId, id: MessageId, limit: u64) -> Statement {
     Statement::new(
-        message_query!("AND seq>=(SELECT seq FROM room_messages WHERE id=?2 AND room_id=?1) ORDER BY seq LIMIT ?3"),
+        concat!(message_query!("AND seq>="), seq_of_id!(), " ORDER BY seq LIMIT ?3"),
         vec![room.into(), id.into(), limit.into()],
     )
 }
@@ -181,7 +193,7 @@ pub fn by_key(room: RoomId, sender: UserId, client_id: &str) -> Statement {
 #[must_use]
 pub fn seqs_of(room: RoomId, ids: &[MessageId]) -> Vec<Statement> {
     ids.iter()
-        .map(|id| Statement::new("SELECT id, seq FROM room_messages WHERE id=?2 AND room_id=?1", vec![room.into(), (*id).into()]))
+        .map(|id| Statement::new(concat!("SELECT ?2, seq FROM (SELECT ", seq_of_id!(), " AS seq) WHERE seq IS NOT NULL"), vec![room.into(), (*id).into()]))
         .collect()
 }
 

@@ -183,7 +183,7 @@ impl User {
             ready.contacts.insert(other, contact);
         }
         self.outbox_send(now);
-        self.refresh_sees();
+        self.refresh_sees(Some(other));
         told
     }
 

@@ -95,6 +95,8 @@ fn parse(rows: Vec<Rows>, slept: bool, now: Timestamp) -> Option<Ready> {
         calls: BTreeMap::new(),
         seeing: None,
         see_again: false,
+        sees_moved: false,
+        out_of_sight: BTreeSet::new(),
         sees: None,
         arriving: Vec::new(),
         blocking: BTreeMap::new(),

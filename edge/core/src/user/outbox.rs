@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wire::Timestamp;
 
 use super::{Called, State, User};
-use crate::object::{CallError, CallKey, Kind, ObjectId};
+use crate::object::{CallError, CallKey, ObjectId};
 use crate::objects::Message;
 use crate::sql::{self, Rows, Statement};
 
@@ -27,8 +27,7 @@ impl Outbox {
         let waiting: BTreeMap<u64, (ObjectId, Message)> = rows
             .iter()
             .filter_map(|row| {
-                let (kind, name) = row.get(1)?.as_str()?.split_once('/')?;
-                let to = ObjectId::new(Kind::parse(kind)?, name);
+                let to = ObjectId::parse(row.get(1)?.as_str()?)?;
                 Some((row.first()?.as_u64()?, (to, Message::from_bytes(row.get(2)?.as_str()?.as_bytes()))))
             })
             .collect();

@@ -243,12 +243,17 @@ impl User {
         ready.seeing = Some(self.fx.load(Store::People, vec![projection::sees(self.id, limits::PRESENCE_MEMBERS)]));
     }
 
-    /// Contacts, blocks or memberships changed.
-    pub(super) fn refresh_sees(&mut self) {
+    /// Contacts, blocks or memberships changed, perhaps only about one person.
+    pub(super) fn refresh_sees(&mut self, about: Option<wire::UserId>) {
         let State::Ready(ready) = &mut self.state else { return };
         if ready.sockets.is_empty() {
             ready.sees = None;
         } else {
+            // After a sleep nothing is left to compare with: the gateways do.
+            if self.sleeps && ready.sees.is_none() {
+                ready.sees_moved = true;
+                ready.out_of_sight.extend(about);
+            }
             self.query_sees();
         }
     }
@@ -273,12 +278,15 @@ impl User {
         };
         let found = rows.into_iter().flatten();
         let sees: Vec<_> = found.filter_map(|row| wire::UserId::parse(row.first()?.as_str()?)).collect();
-        let changed = ready.sees.as_ref().is_some_and(|known| *known != sees);
+        let moved = std::mem::take(&mut ready.sees_moved);
+        let gone = std::mem::take(&mut ready.out_of_sight).into_iter().filter(|other| !sees.contains(other));
+        let gone: Vec<_> = gone.collect();
+        let changed = moved || ready.sees.as_ref().is_some_and(|known| *known != sees);
         ready.sees = Some(sees.clone());
         if changed {
             for at in ready.sockets.locations() {
                 let to = ObjectId::new(Kind::Gateway, at.gateway.as_str());
-                self.fx.tell(to, Message::Sees { user: self.id, sees: sees.clone() });
+                self.fx.tell(to, Message::Sees { user: self.id, sees: sees.clone(), gone: gone.clone() });
             }
         }
         for (from, call) in arriving {

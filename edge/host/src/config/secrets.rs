@@ -7,11 +7,9 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use edge_core::auth::check_secret;
-use edge_core::settings::{Settings, SigningKey};
+use edge_core::settings::{Settings, SigningKey, secret, signing_key};
 use serde::{Deserialize, Serialize};
 
-use super::keys::ed25519_seed;
 use super::{Environment, Wrong, wrong};
 
 #[derive(Serialize, Deserialize)]
@@ -26,8 +24,8 @@ struct Secrets {
 /// # Errors
 /// A weak or unreadable key, or a secrets file that cannot be read or written.
 pub fn fill_secrets(settings: &mut Settings, env: &Environment, data: &Path) -> Result<(), Wrong> {
-    let signing = signing_key(env, settings.development)?;
-    let refresh = checked(env, "JWT_REFRESH_SECRET", settings.development)?;
+    let signing = signing_key(env).map_err(replaceable)?;
+    let refresh = secret(env, "JWT_REFRESH_SECRET").map_err(replaceable)?;
     if let (Some(signing), Some(refresh)) = (&signing, &refresh) {
         settings.signing_key = Some(signing.clone());
         settings.refresh_secret.clone_from(refresh);
@@ -39,26 +37,10 @@ pub fn fill_secrets(settings: &mut Settings, env: &Environment, data: &Path) -> 
     Ok(())
 }
 
-fn signing_key(env: &Environment, development: bool) -> Result<Option<SigningKey>, Wrong> {
-    if let Some(text) = env.get("JWT_PRIVATE_KEY") {
-        let seed = ed25519_seed(text);
-        let seed = seed.ok_or_else(|| Wrong("JWT_PRIVATE_KEY is no Ed25519 key: it takes PEM (PKCS#8) or 32 bytes in base64url".into()))?;
-        return Ok(Some(SigningKey::Ed25519(seed)));
-    }
-    Ok(checked(env, "JWT_SECRET", development)?.map(SigningKey::Hs256))
-}
-
-/// A secret that is set but empty is refused too: the operator meant to set one.
-fn checked(env: &Environment, name: &str, development: bool) -> Result<Option<String>, Wrong> {
-    let Some(secret) = env.raw(name) else { return Ok(None) };
-    match check_secret(secret) {
-        Ok(()) => Ok(Some(secret.to_owned())),
-        Err(why) if development && !secret.is_empty() => {
-            tracing::warn!("{name} would be refused outside development: {why}");
-            Ok(Some(secret.to_owned()))
-        }
-        Err(why) => wrong(format!("{name} is refused: {why}. Use 32 or more random bytes, or unset it to have one generated")),
-    }
+/// Here the operator has another way out.
+fn replaceable(sentence: String) -> Wrong {
+    let secret = sentence.contains(" is refused: ");
+    Wrong(if secret { format!("{sentence}, or unset it to have one generated") } else { sentence })
 }
 
 fn load_or_create(file: &Path) -> Result<Secrets, Wrong> {
@@ -128,7 +110,8 @@ mod tests {
     fn development_only_warns_about_a_weak_secret() {
         let dir = TempDir::new();
         let mut settings = Settings { development: true, ..Settings::default() };
-        fill_secrets(&mut settings, &Environment::of(&[("JWT_SECRET", "short")]), dir.path()).unwrap();
+        let env = Environment::of(&[("JWT_SECRET", "short"), ("CHATCALL_ENV", "development")]);
+        fill_secrets(&mut settings, &env, dir.path()).unwrap();
         assert_eq!(settings.signing_key, Some(SigningKey::Hs256("short".into())));
     }
 

@@ -24,7 +24,7 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wire::ErrorCode;
 
 use super::{Body, BodyError, Frontend, read_body, text};
-use crate::guest::{Ctx, Guest, Services, TICK};
+use crate::guest::{Ctx, Guest, OwnServices, TICK};
 
 /// Only the host may set these.
 const OWN_HEADERS: &str = "x-chatcall-";
@@ -86,7 +86,7 @@ impl Handlers {
     ///
     /// # Errors
     /// The component serves no HTTP.
-    pub fn new(guest: &Guest, services: &Arc<Services>, cores: usize) -> anyhow::Result<Self> {
+    pub fn new(guest: &Guest, services: &Arc<OwnServices>, cores: usize) -> anyhow::Result<Self> {
         let pre = guest.service()?;
         let pool = |limits| ProxyHandler::new(Pool { guest: guest.clone(), pre: pre.clone(), services: services.clone(), limits });
         let at_once = cores.clamp(1, HASHING);
@@ -223,7 +223,7 @@ fn absolute(uri: &Uri, headers: &HeaderMap) -> Option<Uri> {
 struct Pool {
     guest: Guest,
     pre: ServicePre<Ctx>,
-    services: Arc<Services>,
+    services: Arc<OwnServices>,
     limits: Limits,
 }
 
@@ -270,7 +270,7 @@ impl WorkerExpiration for Expiration {
 
 struct Worker {
     limits: Limits,
-    services: Arc<Services>,
+    services: Arc<OwnServices>,
 }
 
 impl WorkerState for Worker {

@@ -68,7 +68,6 @@ impl Drop for Abort<'_> {
 }
 
 pub(super) async fn answer(frontend: &Frontend, request: Request<Incoming>, gateway: Arc<str>, head: RequestHead) -> Response<Body> {
-    let get = request.method() == Method::GET;
     let sid = head.query.split('&').find_map(|pair| pair.strip_prefix("sid=")).filter(|_| request.method() == Method::POST);
     let post = match sid.map(|sid| frontend.posts.begin(sid)) {
         Some(None) => {
@@ -86,7 +85,13 @@ pub(super) async fn answer(frontend: &Frontend, request: Request<Incoming>, gate
         Err(BodyError::Broken) => return text(StatusCode::BAD_REQUEST, "the body is not readable"),
     };
     drop(post);
+    ask(frontend, gateway, head, body).await
+}
+
+/// Gives a whole request to its gateway and waits for the answer.
+pub(super) async fn ask(frontend: &Frontend, gateway: Arc<str>, head: RequestHead, body: Vec<u8>) -> Response<Body> {
     let objects = &*frontend.objects;
+    let get = head.method == Method::GET.as_str();
     let id = objects.request_id();
     let (tell, answer) = oneshot::channel();
     let event = Event::Poll { gateway: gateway.clone(), request: id, get, head, body, answer: tell };

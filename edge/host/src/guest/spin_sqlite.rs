@@ -1,30 +1,28 @@
-//! `spin:sqlite` for handlers: reads of the people database. Writes go through [`super::outbound`] to the one writer.
+//! `spin:sqlite` for handlers, over the connections of [`super::Services`].
+
+use std::sync::Arc;
 
 use edge_core::sql;
 use wasmtime::component::{Accessor, FutureReader, Resource, StreamReader};
 
 use super::bindings::spin::sqlite::sqlite::{Error, Host, HostConnection, HostConnectionWithStore, QueryResult, RowResult, Value};
-use super::{Ctx, SpinHost};
-use crate::storage::{Query, QueryError, Storage};
+use super::{Ctx, Database, SpinHost};
+use crate::storage::{Query, QueryError};
 
-/// A connection as the guest sees it; reads share the host's readers.
+/// A connection as the guest sees it.
 #[derive(Debug)]
-pub struct Opened(Storage);
-
-const DATABASE: &str = "default";
+pub struct Opened(Arc<dyn Database>);
 
 impl Ctx {
     fn open_database(&mut self, name: &str) -> wasmtime::Result<Result<Resource<Opened>, Error>> {
-        if name != DATABASE {
-            return Ok(Err(Error::NoSuchDatabase));
-        }
-        match &self.services {
-            Some(services) => Ok(Ok(self.table.push(Opened(services.storage.clone()))?)),
-            None => Ok(Err(Error::AccessDenied)),
+        let Some(services) = &self.services else { return Ok(Err(Error::AccessDenied)) };
+        match services.open(name) {
+            Some(database) => Ok(Ok(self.table.push(Opened(database))?)),
+            None => Ok(Err(Error::NoSuchDatabase)),
         }
     }
 
-    fn database(&mut self, connection: &Resource<Opened>) -> wasmtime::Result<Storage> {
+    fn database(&mut self, connection: &Resource<Opened>) -> wasmtime::Result<Arc<dyn Database>> {
         Ok(self.table.get(connection)?.0.clone())
     }
 }
@@ -42,8 +40,8 @@ impl HostConnection for Ctx {
         text: String,
         params: Vec<Value>,
     ) -> wasmtime::Result<Result<QueryResult, Error>> {
-        let storage = self.database(&connection)?;
-        let result = storage.query(statement(text, params)).await;
+        let database = self.database(&connection)?;
+        let result = database.query(statement(text, params)).await;
         Ok(result.map(|Query { columns, rows }| QueryResult { columns, rows: rows.into_iter().map(row).collect() }).map_err(error))
     }
 
@@ -74,8 +72,8 @@ impl<T: Send + 'static> HostConnectionWithStore<T> for SpinHost {
         text: String,
         params: Vec<Value>,
     ) -> wasmtime::Result<Result<Rows, Error>> {
-        let storage = accessor.with(|mut store| store.get().database(&connection))?;
-        match storage.query(statement(text, params)).await {
+        let database = accessor.with(|mut store| store.get().database(&connection))?;
+        match database.query(statement(text, params)).await {
             Err(failed) => Ok(Err(error(failed))),
             Ok(Query { columns, rows }) => accessor.with(|mut store| {
                 let rows: Vec<RowResult> = rows.into_iter().map(row).collect();

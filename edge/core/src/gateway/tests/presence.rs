@@ -97,7 +97,7 @@ fn people_who_come_into_sight_or_leave_it_are_announced() {
     let call = watch(&mut bench, 2).expect("asked");
     bench.reply(call, is(2, 1, true));
     assert_eq!(bench.events(socket), Vec::<Value>::new(), "the list is asked for");
-    bench.user_says(user(1), Message::Sees { user: user(1), sees: vec![user(3)] });
+    bench.user_says(user(1), Message::Sees { user: user(1), sees: vec![user(3)], gone: Vec::new() });
     assert_eq!(bench.events(socket), [json!(["presence:offline", {"userId": user(2)}])]);
     let call = watch(&mut bench, 3).expect("asked");
     bench.reply(call, is(3, 1, true));
