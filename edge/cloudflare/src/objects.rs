@@ -218,14 +218,14 @@ impl Host {
     fn closed(self: &Rc<Self>, ws: &WebSocket, code: Option<usize>) -> Result<()> {
         self.start()?;
         self.meter.count("close", 1);
-        if let Some(code) = code {
+        let Some(socket) = socket::id(&self.state, ws) else { return Ok(()) };
+        let ours = !self.inner.borrow().sockets.contains_key(&socket);
+        if let Some(code) = code.filter(|_| !ours) {
             // Completes the closing handshake; these three may not be sent.
             let code = if matches!(code, 1005 | 1006 | 1015) { 1000 } else { u16::try_from(code).unwrap_or(1000) };
             let _ = ws.close(Some(code), Some(""));
         }
-        if let Some(socket) = socket::id(&self.state, ws) {
-            self.lost(socket, code.is_some_and(|code| code != 1006));
-        }
+        self.lost(socket, code.is_some_and(|code| code != 1006));
         Ok(())
     }
 

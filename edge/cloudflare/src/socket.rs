@@ -33,6 +33,15 @@ pub(crate) fn survivors(state: &State) -> Vec<(SocketId, WebSocket, Vec<u8>)> {
     sockets.filter_map(|ws| Some((id(state, &ws)?, ws.clone(), attachment(&ws)))).collect()
 }
 
+/// Closes a socket. What was kept with it goes first, so that it does not come back if the object sleeps before the
+/// client has answered.
+pub(crate) fn close(state: &State, socket: SocketId, code: u16, reason: &str) {
+    for ws in state.get_websockets_with_tag(&socket.0.to_string()) {
+        let _ = attach(&ws, Vec::new());
+        let _ = ws.close(Some(code), Some(reason));
+    }
+}
+
 /// Keeps bytes with the socket.
 pub(crate) fn attach(ws: &WebSocket, data: Vec<u8>) -> Result<()> {
     ws.serialize_attachment(ByteBuf::from(data))

@@ -50,8 +50,8 @@ impl Host {
                     inner.fresh.remove(&socket);
                     inner.sockets.remove(&socket)
                 };
-                if let Some(ws) = ws {
-                    let _ = ws.close(Some(code), Some(reason));
+                if ws.is_some() {
+                    socket::close(&self.state, socket, code, &reason);
                 }
                 inputs.push_back(Input::SocketClosed { socket, clean: true });
             }
