@@ -35,6 +35,8 @@ struct Host {
     kind: Kind,
     inner: RefCell<Inner>,
     requests: Cell<u64>,
+    /// Counts lives: what was begun for one is of no use to another.
+    life: Cell<u64>,
     sleep: sleep::Sleep,
     meter: meter::Meter,
 }
@@ -59,6 +61,9 @@ struct Inner {
     alarm: alarms::Alarm,
 }
 
+/// Epochs count milliseconds from 2026: what objects derive from them has 40 bits for that.
+const FIRST_EPOCH: u64 = 1_767_225_600_000;
+
 fn now() -> Timestamp {
     Timestamp(Date::now().as_millis())
 }
@@ -70,7 +75,7 @@ fn failed(sentence: impl Into<String>) -> Error {
 impl Host {
     fn new(state: State, env: Env, kind: Kind) -> Rc<Self> {
         let (sleep, meter) = (sleep::Sleep::new(&env), meter::Meter::new(&env));
-        Rc::new(Self { state, env, kind, inner: RefCell::default(), requests: Cell::new(0), sleep, meter })
+        Rc::new(Self { state, env, kind, inner: RefCell::default(), requests: Cell::new(0), life: Cell::new(0), sleep, meter })
     }
 
     fn id(&self) -> ObjectId {
@@ -105,7 +110,8 @@ impl Host {
         };
         let object = edge_core::shard::create(&self.id(), &settings).ok_or_else(|| failed("no object has this name"))?;
         let found = socket::survivors(&self.state);
-        let fresh = now().0.max(before + 1);
+        self.life.set(self.life.get() + 1);
+        let fresh = now().0.saturating_sub(FIRST_EPOCH).max(before + 1);
         let epoch = match self.kind {
             // A gateway that kept its sockets has only slept.
             Kind::Gateway => storage::gateway_epoch(&self.state.storage(), !found.is_empty(), fresh)?,

@@ -25,12 +25,10 @@ pub(crate) fn id(state: &State, ws: &WebSocket) -> Option<SocketId> {
     state.get_tags(ws).first()?.parse().ok().map(SocketId)
 }
 
-/// Sockets that survived, with their attachments.
+/// Sockets that survived, with their attachments; one whose client has just closed it too, because its event comes next.
 pub(crate) fn survivors(state: &State) -> Vec<(SocketId, WebSocket, Vec<u8>)> {
     let attachment = |ws: &WebSocket| ws.deserialize_attachment::<ByteBuf>().ok().flatten().unwrap_or_default().into_vec();
-    let open = |ws: &WebSocket| AsRef::<web_sys::WebSocket>::as_ref(ws).ready_state() == web_sys::WebSocket::OPEN;
-    let sockets = state.get_websockets().into_iter().filter(open);
-    sockets.filter_map(|ws| Some((id(state, &ws)?, ws.clone(), attachment(&ws)))).collect()
+    state.get_websockets().into_iter().filter_map(|ws| Some((id(state, &ws)?, ws.clone(), attachment(&ws)))).collect()
 }
 
 /// Closes a socket. What was kept with it goes first, so that it does not come back if the object sleeps before the

@@ -121,13 +121,15 @@ impl Host {
 
     fn load_people(self: &Rc<Self>, load: u64, statements: Vec<Statement>) {
         self.meter.count("people", 1);
-        let host = self.clone();
+        let (host, life) = (self.clone(), self.life.get());
         self.spawn(async move {
             let result = match People::new(&host.env) {
                 Ok(people) => people.read(&statements).await,
                 Err(error) => Err(error),
             };
-            host.give(Input::Loaded { load, result: result.map_err(|_| PersistError::Io) });
+            if host.life.get() == life {
+                host.give(Input::Loaded { load, result: result.map_err(|_| PersistError::Io) });
+            }
         });
     }
 }

@@ -59,13 +59,16 @@ impl Host {
             inputs.push_back(Input::Persisted { n });
             return self.project_if_due();
         }
-        let host = self.clone();
+        let (host, life) = (self.clone(), self.life.get());
         self.spawn(async move {
             for _ in 0..TRIES {
                 if host.write_projections().await {
                     break;
                 }
                 Delay::from(Duration::from_millis(PAUSE_MS)).await;
+            }
+            if host.life.get() != life {
+                return;
             }
             // Still not written: it is true all the same, and the next start compares.
             {
