@@ -51,6 +51,7 @@ impl Host {
             if newest == Some(wanted) {
                 host.meter.count("rows", 1);
                 host.meter.count("alarm_set", 1);
+                host.meter.tell(&host.inner.borrow().name, host.kind);
                 // The binding counts from now.
                 let ahead = Duration::from_millis(wanted.0.saturating_sub(now().0));
                 if let Err(error) = storage.set_alarm(ahead).await {
