@@ -77,16 +77,17 @@ describe('the people database', { concurrency: true }, () => {
         }
         for (const [answer] of asked.slice(0, 3)) assert.ok(Number(answer.headers.get('retry-after')) >= 1, `retry-after of ${answer.text}`);
         assert.equal(asked[3][0].body.status, 'degraded');
-        // A lost connection is back without it: the token says who it is.
+        // A lost connection is back without it: the token says who it is. What it missed has to wait for the list.
         b.cut();
         await b.count('$connect', 2);
-        await b.resume({ [pair.id]: 21, [crew.id]: 21 });
+        await b.refused('NODE_UNAVAILABLE', 'sync:resume', { cursors: { [pair.id]: 21, [crew.id]: 21 } });
         await a.ok('chat:message', text(pair.id, 'you are back'));
         await b.next('chat:message', ({ content }) => content === 'you are back');
       } finally {
         await outage.end(server);
       }
       for (const end = Date.now() + 10_000; (await ann.rest.get('/api/chats/conversations')).status !== 200; await sleep(100)) assert.ok(Date.now() < end, 'still 503');
+      await b.resume({ [pair.id]: 21, [crew.id]: 21 });
       for (const { id } of [pair, crew]) {
         const { message } = await a.ok('chat:message', text(id, 'after'));
         const [found, ms] = await timed(listed(bob, id, message.seq, 10_000));
