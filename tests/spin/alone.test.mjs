@@ -108,6 +108,7 @@ describe('bad configuration', { concurrency: 2 }, () => {
           assert.equal(answer.status, 503, `${path} ${answer.text}`);
           assert.match(answer.text, word, path);
         }
+        await spin.stop(); // all of the log is there
         assert.doesNotMatch(spin.stderr, /trap|panicked|wasm backtrace/);
         assert.equal(spin.stderr.split('\n').filter((line) => word.test(line)).length, 1, spin.stderr);
         for (const secret of Object.values(variables).filter((value) => value.length > 20 && !value.startsWith('http'))) assert.ok(!spin.stderr.includes(secret));
@@ -126,6 +127,7 @@ describe('bad configuration', { concurrency: 2 }, () => {
   test('development takes a weak secret and tells', async () => {
     await on({ ...cheap, jwt_secret: 'short', jwt_refresh_secret: freshSecret() }, async (rest, spin) => {
       assert.equal((await rest.get('/api/health')).status, 200);
+      await spin.stop();
       assert.match(spin.stderr, /jwt_secret would be refused outside development/);
     });
   });

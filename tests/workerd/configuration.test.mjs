@@ -84,7 +84,7 @@ describe('what is missing is named', { concurrency: 4 }, () => {
   test('storage of a class', () => on({ withoutSql: ['Gateway'] }, async (worker) => {
     const answer = await fetch(`${worker.baseUrl}/socket.io/?EIO=4&transport=polling`);
     assert.equal(answer.status, 503, await answer.text());
-    assert.match(worker.output(), /Gateway .*new_sqlite_classes/);
+    assert.match(worker.output(), /SQL is not enabled.*new_sqlite_classes/);
   }));
 });
 

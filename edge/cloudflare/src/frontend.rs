@@ -67,7 +67,19 @@ async fn to_gateway(req: Request, env: &Env, settings: &Settings) -> Result<work
     if upgrade && !http::cors::origin_allowed(origin.as_deref(), host.as_deref(), settings) {
         return worker::Response::error("", Failure::new(ErrorCode::PermissionDenied).status());
     }
-    env.durable_object(binding(Kind::Gateway))?.get_by_name(&id.name)?.fetch_with_request(req).await
+    let path = url.path().to_owned();
+    let answer = env.durable_object(binding(Kind::Gateway))?.get_by_name(&id.name)?.fetch_with_request(req).await;
+    match answer {
+        Ok(answer) if answer.status_code() != Failure::new(ErrorCode::InternalError).status() => Ok(answer),
+        // It could not begin, or broke off; why is in the log, its own or this one.
+        trouble => {
+            if let Err(error) = trouble {
+                console_error!("{}: {error}", id.name);
+            }
+            let head = http::Request { path, ..http::Request::default() };
+            response(unavailable(&head, "sockets are not served at the moment: the log says why", settings, now()))
+        }
+    }
 }
 
 /// Whether the client wants a WebSocket.

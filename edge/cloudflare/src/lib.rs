@@ -7,4 +7,5 @@ mod frontend;
 mod hrana;
 mod objects;
 mod socket;
+mod sql;
 mod storage;

@@ -10,6 +10,8 @@ use worker::wasm_bindgen::closure::Closure;
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::{Error, Result, SqlStorage, SqlStorageValue, Storage, console_error};
 
+use crate::sql as own;
+
 /// Migrations of a kind of object, in order.
 fn migrations(kind: Kind) -> &'static [&'static str] {
     match kind {
@@ -23,9 +25,6 @@ fn migrations(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// One row: how many migrations were applied, and the object's name once it is known.
-const OWN_TABLE: &str = "CREATE TABLE IF NOT EXISTS host_state (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL, name TEXT)";
-
 /// Brings the schema up to date.
 ///
 /// # Errors
@@ -33,11 +32,10 @@ const OWN_TABLE: &str = "CREATE TABLE IF NOT EXISTS host_state (id INTEGER PRIMA
 pub(crate) fn migrate(storage: &Storage, kind: Kind) -> Result<()> {
     let scripts = migrations(kind);
     let sql = storage.sql();
-    let version = Statement::new("SELECT version FROM host_state", Vec::new());
-    let done = match query(&sql, &version) {
+    let done = match query(&sql, &own::version()) {
         Ok(rows) => rows.first().and_then(|row| row.first()?.as_u64()).unwrap_or(0) as usize,
         Err(_) => {
-            sql.exec(OWN_TABLE, None)?;
+            sql.exec(own::OWN_TABLE, None)?;
             0
         }
     };
@@ -46,11 +44,7 @@ pub(crate) fn migrate(storage: &Storage, kind: Kind) -> Result<()> {
     }
     for (at, script) in scripts.iter().enumerate().skip(done) {
         sql.exec(script, None)?;
-        let done = Statement::new(
-            "INSERT INTO host_state (id, version) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET version=?1",
-            vec![(at as u64 + 1).into()],
-        );
-        query(&sql, &done)?;
+        query(&sql, &own::set_version(at as u64 + 1))?;
     }
     Ok(())
 }
@@ -58,10 +52,10 @@ pub(crate) fn migrate(storage: &Storage, kind: Kind) -> Result<()> {
 /// The object's name: `given` by whoever called it, and kept.
 pub(crate) fn name(storage: &Storage, given: Option<String>) -> Result<Option<String>> {
     let sql = storage.sql();
-    let rows = query(&sql, &Statement::new("SELECT name FROM host_state", Vec::new()))?;
+    let rows = query(&sql, &own::name())?;
     let stored = rows.first().and_then(|row| row.first()?.as_str().map(str::to_owned));
     if let (None, Some(name)) = (&stored, &given) {
-        query(&sql, &Statement::new("UPDATE host_state SET name=?1", vec![name.as_str().into()]))?;
+        query(&sql, &own::set_name(name))?;
     }
     Ok(stored.or(given))
 }
@@ -69,13 +63,13 @@ pub(crate) fn name(storage: &Storage, given: Option<String>) -> Result<Option<St
 /// The epoch of a gateway's life: the stored one when it only slept, else a higher one, stored before it is used.
 pub(crate) fn gateway_epoch(storage: &Storage, only_slept: bool, fresh: u64) -> Result<u64> {
     let sql = storage.sql();
-    let stored = query(&sql, &Statement::new("SELECT epoch FROM gateway_epoch", Vec::new()))?;
+    let stored = query(&sql, &own::epoch())?;
     let stored = stored.first().and_then(|row| row.first()?.as_u64());
     if let Some(epoch) = stored.filter(|_| only_slept) {
         return Ok(epoch);
     }
     let epoch = stored.map_or(fresh, |epoch| fresh.max(epoch + 1));
-    query(&sql, &Statement::new("INSERT INTO gateway_epoch (id, epoch) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET epoch=?1", vec![epoch.into()]))?;
+    query(&sql, &own::set_epoch(epoch))?;
     Ok(epoch)
 }
 

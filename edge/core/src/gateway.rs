@@ -221,7 +221,8 @@ impl Object for Gateway {
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let wheel = self.wheel.keys().next().copied();
-        let calls = self.calls.due().map(|at| self.config.round_up(at));
+        // A host that lets objects sleep answers every call, and keeps this one awake until then.
+        let calls = self.calls.due().filter(|_| !self.settings.hibernates).map(|at| self.config.round_up(at));
         [wheel, calls, self.sweep_at].into_iter().flatten().min()
     }
 

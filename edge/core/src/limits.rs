@@ -100,8 +100,10 @@ pub const RECONNECT_GRACE_MS: u64 = 10_000;
 pub const CLEAN_CLOSE_MS: u64 = 1_500;
 /// Watermarks are stored and told at most this often per conversation.
 pub const MARKS_COALESCE_MS: u64 = 3_000;
-/// A projection that nobody waits for is written within this time.
-pub const PROJECT_COALESCE_MS: u64 = 2_000;
+/// A projection that nobody waits for is written within this time where the people database is elsewhere.
+pub const PROJECT_COALESCE_MS: u64 = 3_000;
+/// As many times in it; what is more waits for its end.
+pub const PROJECT_WRITES: u32 = 2;
 /// Presence changes are told at most this often per watcher.
 pub const PRESENCE_COALESCE_MS: u64 = 1_000;
 /// Watchers that could not be told of a presence change are told again after this time.

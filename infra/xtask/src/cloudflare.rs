@@ -21,7 +21,7 @@ const BUNDLE: [&str; 2] = ["index.js", "index_bg.wasm"];
 /// Cargo's profile (`Cargo.toml`): small code.
 const PROFILE: &str = "worker";
 /// Start-up is bounded in CPU, and the size of the bundle decides about most of it.
-const GZIP_BUDGET_BYTES: u64 = 800_000;
+const GZIP_BUDGET_BYTES: u64 = 600_000;
 /// wrangler asks nobody and tells nobody anything but what it is told to do.
 const QUIET: [(&str, &str); 6] = [
     ("DO_NOT_TRACK", "1"),

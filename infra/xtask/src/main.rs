@@ -2,6 +2,7 @@
 //!
 //! Nothing of the product lives here. Each step asks first whether it is needed, so that a second run takes seconds.
 
+mod bench;
 mod cloudflare;
 mod count;
 mod npm;
@@ -23,12 +24,14 @@ use crate::suites::Suite;
 const HELP: &str = "\
 cargo xtask up [--port N] [--data DIR] [...]   set up, build and run ChatCall (http://127.0.0.1:3001, ./data);
                                                everything behind `up` goes to `chatcall up`
-cargo xtask cloudflare [--port N] [--data DIR] the Worker on this machine: workerd and a libsql server, no account, no
-                                               network (http://127.0.0.1:8787, ./data/cloudflare)
-cargo xtask cloudflare-build                   the Worker's bundle, where wrangler.toml expects it
-cargo xtask wrangler [...]                     wrangler in the version of edge/cloudflare/package.json
-cargo xtask test [rust] [wasm] [node] [spin]   set up and run every test, or these suites only
+cargo xtask test [SUITE ...]                   set up and run every test, or these suites: rust wasm node spin
+                                               cloudflare
 cargo xtask build                              what `up` does, without running
+cargo xtask cloudflare [--port N] [--data DIR] set up, build and run the Worker here, on workerd with a libsql server: no
+                                               account, no network (http://127.0.0.1:8787, ./data/cloudflare)
+cargo xtask cloudflare-build                   the Worker's bundle only, where wrangler.toml expects it
+cargo xtask wrangler [...]                     wrangler in the version of edge/cloudflare/package.json
+cargo xtask bench edge [--quick]               what the edge costs: size, start, CPU beside the own host, the bill
 cargo xtask spin-build                         the WASI component only, where spin.toml expects it
 cargo xtask help                               this text
 
@@ -76,6 +79,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
             cloudflare::build(&place)?;
             return cloudflare::serve(&place, rest);
         }
+        "bench" => bench::run(&Place::find()?, rest)?,
         "cloudflare-build" => {
             no_more(command, rest)?;
             let place = Place::find()?;

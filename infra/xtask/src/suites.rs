@@ -8,7 +8,7 @@ use crate::count::Count;
 use crate::process::{Place, run as run_command, stream};
 use crate::wasm::{PURE_TARGET, Toolchain};
 use crate::wasm_binary::Border;
-use crate::{npm, product, tools};
+use crate::{cloudflare, npm, product, tools};
 
 /// Folder of the suites that run on Node.
 const NODE_TESTS: &str = "tests";
@@ -27,10 +27,12 @@ pub(crate) enum Suite {
     Node,
     /// The same cases through the component as Spin runs it, with a room host beside it.
     Spin,
+    /// Conformance with the Worker on workerd, and what only that host has.
+    Cloudflare,
 }
 
 impl Suite {
-    const ALL: [Self; 4] = [Self::Rust, Self::Wasm, Self::Node, Self::Spin];
+    const ALL: [Self; 5] = [Self::Rust, Self::Wasm, Self::Node, Self::Spin, Self::Cloudflare];
 
     /// The suites named, or all.
     pub(crate) fn parse(names: &[String]) -> Result<Vec<Self>> {
@@ -39,7 +41,7 @@ impl Suite {
         }
         let find = |name: &String| match Self::ALL.into_iter().find(|suite| suite.name() == name) {
             Some(suite) => Ok(suite),
-            None => bail!("there is no suite `{name}`; there are rust, wasm, node and spin"),
+            None => bail!("there is no suite `{name}`; there are {}", Self::ALL.map(Self::name).join(", ")),
         };
         names.iter().map(find).collect()
     }
@@ -50,6 +52,7 @@ impl Suite {
             Self::Wasm => "wasm",
             Self::Node => "node",
             Self::Spin => "spin",
+            Self::Cloudflare => "cloudflare",
         }
     }
 
@@ -59,6 +62,7 @@ impl Suite {
             Self::Wasm => wasm(place),
             Self::Node => node(place),
             Self::Spin => spin(place),
+            Self::Cloudflare => cloudflare(place),
         }
     }
 }
@@ -91,7 +95,7 @@ pub(crate) fn run(place: &Place, suites: &[Suite]) -> ExitCode {
 
 fn set_up(place: &Place, suites: &[Suite]) -> Result<()> {
     tools::check_build(place)?;
-    if suites.iter().any(|suite| matches!(suite, Suite::Node | Suite::Spin)) {
+    if suites.iter().any(|suite| matches!(suite, Suite::Node | Suite::Spin | Suite::Cloudflare)) {
         tools::check_node(place)?;
         npm::install(place, NODE_TESTS)?;
     }
@@ -143,6 +147,19 @@ fn spin(place: &Place) -> Result<Count> {
     command.args(["run", "spin", "--prefix", NODE_TESTS]).env("HOST", "spin").env("CHATCALL_BIN", product::binary(place));
     let success = stream(&mut command, |line| count.node(line))?;
     Ok(count.ended(success))
+}
+
+fn cloudflare(place: &Place) -> Result<Count> {
+    cloudflare::build(place)?;
+    let mut count = Count::default();
+    for script in ["conformance", "workerd"] {
+        let mut part = Count::default();
+        let mut command = place.command("npm");
+        command.args(["run", script, "--prefix", NODE_TESTS]).env("HOST", "workerd");
+        let success = stream(&mut command, |line| part.node(line))?;
+        count += part.ended(success);
+    }
+    Ok(count)
 }
 
 #[cfg(test)]

@@ -108,12 +108,15 @@ struct World {
 #[must_use]
 pub fn storm(seed: u64, steps: usize) -> u64 {
     let mut random = Random::new(seed);
-    let settings = Settings {
+    let mut settings = Settings {
         rate_limits: random.once_in(2),
         attach_after_ms: if random.once_in(4) { 0 } else { 1_000 },
         protocol_test: true,
         ..Settings::default()
     };
+    if random.once_in(3) {
+        settings.hibernate();
+    }
     let name = if random.once_in(6) { "echo-0" } else { "gw-0" };
     let mut frames = corpus("gateway_frames");
     let polite = frames.iter().filter(|frame| frame.starts_with(b"42") || *frame == b"3").cloned().collect();
@@ -347,7 +350,7 @@ impl World {
             }
             Message::Watch { .. } => {
                 let (version, online) = (self.random.below(9) as u64, self.random.once_in(2));
-                Message::Presence { user: user(self.random.below(USERS)), epoch: 1, version, online }
+                Message::Presence { user: user(self.random.below(USERS)), epoch: 1, version, online, audience: None }
             }
             Message::Pull { after, limit, .. } => self.page(after, limit),
             Message::Join { .. } => Message::Joined { seq: 1, read_seq: 0, members: vec![], generation: 1 },
@@ -381,11 +384,13 @@ impl World {
             0 => (objects::user(user(who)), Message::Verify { user: user(who) }),
             1 => {
                 let (version, online) = (self.random.below(50) as u64, self.random.once_in(2));
-                (objects::user(user(who)), Message::Presence { user: user(who), epoch: 1, version, online })
+                let audience = self.random.once_in(2).then(|| (0..self.random.below(USERS)).map(user).collect());
+                (objects::user(user(who)), Message::Presence { user: user(who), epoch: 1, version, online, audience })
             }
             2 => {
                 let sees = (0..self.random.below(USERS)).map(user).collect();
-                (objects::user(user(who)), Message::Sees { user: user(who), sees, gone: Vec::new() })
+                let gone = (0..self.random.below(2)).map(user).collect();
+                (objects::user(user(who)), Message::Sees { user: user(who), sees, gone })
             }
             3 if self.random.once_in(8) => {
                 let sessions = self.random.once_in(2).then(|| vec![SessionId(id(3, who))]);
@@ -417,6 +422,8 @@ impl World {
     fn drain(&mut self) {
         if let Some(socket) = self.drains.pop() {
             self.step(Input::Drained { socket });
+            let at = Timestamp(self.now.0.saturating_sub(self.random.below(60_000) as u64));
+            self.step(Input::Heard { socket, at });
         }
     }
 

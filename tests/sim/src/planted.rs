@@ -43,8 +43,8 @@ pub enum Planted {
     ReceiptOverwrite,
     /// The newest page comes from a cache.
     StaleHistory,
-    /// Where objects sleep: a gateway keeps its epoch although its sockets were lost.
-    EpochKept,
+    /// Where objects sleep: a gateway that kept its sockets gets a new epoch.
+    EpochRaised,
     /// A User does not store who wants to be told.
     ListenersForgotten,
     /// A gateway does not store whose sockets it has.
@@ -92,7 +92,7 @@ impl Planted {
         Self::OvertakenDelivery,
         Self::ReceiptOverwrite,
         Self::StaleHistory,
-        Self::EpochKept,
+        Self::EpochRaised,
         Self::ListenersForgotten,
         Self::SocketsForgotten,
         Self::CallsRepeated,
@@ -114,7 +114,7 @@ impl Planted {
             Self::OvertakenDelivery => (Rule::M3, "seq_fell_on_connection"),
             Self::ReceiptOverwrite => (Rule::M7, "mark_fell"),
             Self::StaleHistory => (Rule::M8, "own_message_missing"),
-            Self::EpochKept => (Rule::M5, "never_caught_up"),
+            Self::EpochRaised => (Rule::M5, "never_caught_up"),
             Self::CallsRepeated => (Rule::M2, "answered_with_another_message"),
             Self::CursorLate => (Rule::M5, "repeat_in_run"),
             Self::ListenersForgotten | Self::SocketsForgotten => return Shows::Breach("P1 still online"),
@@ -127,7 +127,7 @@ impl Planted {
     #[must_use]
     pub fn host(self) -> Host {
         match self {
-            Self::EpochKept
+            Self::EpochRaised
             | Self::ListenersForgotten
             | Self::SocketsForgotten
             | Self::CallsRepeated
@@ -144,7 +144,7 @@ impl Planted {
             release_early: self == Self::AckBeforeCommit,
             ignore_failed_persist: self == Self::AckAfterFailure,
             cursor_by_time: self == Self::CursorByTime,
-            keep_epoch: self == Self::EpochKept,
+            raise_epoch: self == Self::EpochRaised,
         };
         let create = Rc::new(move |id: &ObjectId, settings: &_| {
             let inner = shard::create(id, settings)?;

@@ -24,6 +24,7 @@ const PEOPLE_RETRY_US: u64 = 300_000;
 const AFTER_DEATH_US: u64 = 100_000;
 /// Most sleep per event once people only wait to come to rest: a socket that is not authenticated yet does not survive it.
 const RESTING_SLEEP: f64 = 0.1;
+const RESTING_NIGHTS_MS: u64 = 5_000;
 
 /// Rows of the people database that wait in the memory of a host of one object, the newest per key.
 #[derive(Debug, Default)]
@@ -89,7 +90,8 @@ impl World {
     }
 
     pub(crate) fn night(&mut self) {
-        self.next_fault(self.scenario.sleep.every_ms, Event::Night);
+        let every = self.scenario.sleep.every_ms;
+        self.next_fault(if self.settling { every.max(RESTING_NIGHTS_MS) } else { every }, Event::Night);
         let live: Vec<usize> = (0..self.slots.len()).filter(|slot| self.is_live(*slot)).collect();
         match self.rng.below(4) {
             0 => self.all_sleep(),
@@ -124,7 +126,7 @@ impl World {
         }
         let stored = self.own_store(slot).read(&[Statement::new("SELECT epoch FROM gateway_epoch", Vec::new())]);
         let stored = stored.ok().and_then(|rows| rows.first()?.first()?.first()?.as_u64());
-        if let Some(epoch) = stored.filter(|_| kept || self.hooks.bugs.keep_epoch) {
+        if let Some(epoch) = stored.filter(|_| kept && !self.hooks.bugs.raise_epoch) {
             return epoch;
         }
         let sql = "INSERT INTO gateway_epoch (id, epoch) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET epoch=?1";

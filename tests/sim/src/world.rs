@@ -79,8 +79,8 @@ pub struct Bugs {
     pub ignore_failed_persist: bool,
     /// Clients resume from a point in time instead of a `seq`.
     pub cursor_by_time: bool,
-    /// A gateway keeps its epoch although its sockets were lost.
-    pub keep_epoch: bool,
+    /// A gateway that kept its sockets gets a new epoch.
+    pub raise_epoch: bool,
 }
 
 /// What happens at a point of virtual time.

@@ -54,7 +54,7 @@ caught! {
     an_overtaken_delivery_is_caught: OvertakenDelivery,
     an_overwritten_receipt_is_caught: ReceiptOverwrite,
     a_stale_history_is_caught: StaleHistory,
-    an_epoch_kept_without_sockets_is_caught: EpochKept,
+    an_epoch_raised_by_a_sleep_is_caught: EpochRaised,
     listeners_not_stored_are_caught: ListenersForgotten,
     sockets_not_stored_are_caught: SocketsForgotten,
     call_keys_that_repeat_after_a_sleep_are_caught: CallsRepeated,

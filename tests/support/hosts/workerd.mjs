@@ -52,7 +52,8 @@ export class Workerd {
   }
 
   alive() {
-    return [this.edge.workerd, this.edge.sqld].every((process_) => !process_ || process_.exit === null);
+    const { workerd, sqld } = this.edge;
+    return Boolean(workerd) && [workerd, sqld].every((process_) => !process_ || process_.exit === null);
   }
 
   async #end(signal) {
@@ -80,8 +81,9 @@ export class Workerd {
 
 /**
  * @param {{env?: Record<string, string>, bindings?: Record<string, string>, data?: string, port?: number, bundle?: string,
- *   assets?: string, ready?: boolean, objects?: object[], classes?: string[], withoutSql?: string[]}} [options] `env` and `bindings`: text
- *   bindings; `ready: false`: does not wait for a healthy answer; `objects`, `classes`: instead of wrangler.toml's
+ *   assets?: string, ready?: boolean, objects?: object[], classes?: string[], withoutSql?: string[]}} [options]
+ *   `env` and `bindings`: text bindings; `ready: false`: does not wait for a healthy answer; `objects`, `classes`: instead
+ *   of wrangler.toml's
  * @returns {Promise<Workerd>}
  */
 export function start(options = {}) {

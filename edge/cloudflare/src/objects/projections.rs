@@ -1,5 +1,5 @@
-//! Rows of the people database, which is elsewhere: those that somebody waits for at once, the others at most once per
-//! [`limits::PROJECT_COALESCE_MS`], the newest per key. What a crash loses is found by the comparison at the next start.
+//! Rows of the people database, which is elsewhere: those that somebody waits for at once, the others at most
+//! [`limits::PROJECT_WRITES`] times per [`limits::PROJECT_COALESCE_MS`], the newest per key. What a crash loses is found by the comparison at the next start.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -18,11 +18,15 @@ use crate::hrana::People;
 const TRIES: u32 = 3;
 /// Pause between tries, in milliseconds.
 const PAUSE_MS: u64 = 300;
+/// What a failed write adds to the usual time until the next one, in milliseconds.
+const REST_MS: u64 = 7_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Projections {
     waiting: BTreeMap<String, Statement>,
-    written_at: Timestamp,
+    /// Of the window that began with the first of them.
+    writes: u32,
+    window: Timestamp,
     /// A write is under way.
     writing: bool,
 }
@@ -30,8 +34,17 @@ pub(super) struct Projections {
 impl Projections {
     /// When what waits is to be written.
     pub(super) fn due(&self) -> Option<Timestamp> {
-        let at = self.written_at.plus_ms(limits::PROJECT_COALESCE_MS);
+        let at = if self.writes < limits::PROJECT_WRITES { self.window } else { self.window.plus_ms(limits::PROJECT_COALESCE_MS) };
         (!self.waiting.is_empty() && !self.writing).then_some(at)
+    }
+
+    fn take(&mut self, now: Timestamp) -> BTreeMap<String, Statement> {
+        self.writing = true;
+        if now.since(self.window) >= limits::PROJECT_COALESCE_MS {
+            (self.window, self.writes) = (now, 0);
+        }
+        self.writes += 1;
+        std::mem::take(&mut self.waiting)
     }
 }
 
@@ -69,6 +82,8 @@ impl Host {
             let host = self.clone();
             self.spawn(async move {
                 host.write_projections().await;
+                // What came meanwhile waits for its turn.
+                host.project_if_due();
                 host.set_alarm();
             });
         }
@@ -76,16 +91,13 @@ impl Host {
 
     /// `false`: the database refused or was not reached; the rows wait for the next time.
     async fn write_projections(self: &Rc<Self>) -> bool {
-        let waiting = {
-            let mut inner = self.inner.borrow_mut();
-            inner.projections.writing = true;
-            inner.projections.written_at = now();
-            std::mem::take(&mut inner.projections.waiting)
-        };
+        let waiting = self.inner.borrow_mut().projections.take(now());
         let written = waiting.is_empty() || self.write(waiting.values().cloned().collect()).await;
         let mut inner = self.inner.borrow_mut();
         inner.projections.writing = false;
         if !written {
+            // Not at once again: who cannot be reached is not helped by that.
+            (inner.projections.window, inner.projections.writes) = (now().plus_ms(REST_MS), limits::PROJECT_WRITES);
             for (key, statement) in waiting {
                 inner.projections.waiting.entry(key).or_insert(statement);
             }

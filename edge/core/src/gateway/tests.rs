@@ -12,4 +12,5 @@ mod polling;
 mod presence;
 mod resume;
 mod sessions;
+mod sleep;
 mod upgrade;

@@ -1,5 +1,7 @@
 //! Rules of a Room that need no storage: loads of a new conversation find nothing, everything else is in memory.
 
+mod sleep;
+
 use wire::{ConversationType, ErrorCode, MessageKind, RoomId, Timestamp, UserId, uuid_v7};
 
 use super::Room;
@@ -39,7 +41,16 @@ struct Host {
 
 impl Host {
     fn new(located: bool) -> Self {
-        let settings = Settings { rate_limits: false, ..Settings::default() };
+        Self::with(located, Settings { rate_limits: false, ..Settings::default() })
+    }
+
+    fn sleeping(located: bool) -> Self {
+        let mut settings = Settings { rate_limits: false, ..Settings::default() };
+        settings.hibernate();
+        Self::with(located, settings)
+    }
+
+    fn with(located: bool, settings: Settings) -> Self {
         let mut host =
             Self { room: Room::new(ROOM, settings.into()), now: Timestamp(1_000_000), calls: 0, located, seen: Vec::new() };
         host.give(Input::Started { sockets: Vec::new(), epoch: 1, seed: [3; 32] });

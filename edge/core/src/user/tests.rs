@@ -1,5 +1,7 @@
 //! Rules of a User over a storage that is empty.
 
+mod sleep;
+
 use wire::{ErrorCode, RoomId, SessionId, Timestamp, UserId, uuid_v7};
 
 use super::User;

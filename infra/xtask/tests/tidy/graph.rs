@@ -8,10 +8,11 @@ use serde_json::Value;
 use crate::tree::{none, root};
 
 /// Our crates, and which of ours each may use in what ships. Crates below `tests/` may use all.
-const USES: [(&str, &[&str]); 6] = [
+const USES: [(&str, &[&str]); 7] = [
     ("wire", &[]),
     ("edge-core", &["wire"]),
     ("edge-component", &["edge-core", "wire"]),
+    ("edge-cloudflare", &["edge-core", "wire"]),
     ("chatcall", &["edge-core", "wire"]),
     ("purity", &["edge-core", "wire"]),
     ("xtask", &[]),

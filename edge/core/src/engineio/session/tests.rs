@@ -105,3 +105,41 @@ fn closing_twice_says_it_once() {
     }
     assert_eq!(answers, 2, "the open packet and the end");
 }
+
+/// As on hosts that let objects sleep.
+const SWEEPS: Config = Config { ping_interval_ms: 25_000, ping_timeout_ms: 20_000, sweep_ms: 20_000, ..CONFIG };
+
+fn swept(ms: u64) -> Timestamp {
+    // A multiple of the sweep.
+    Timestamp(1_000_000_000 + ms)
+}
+
+#[test]
+fn where_there_is_a_sweep_pings_are_due_at_its_multiples_and_no_pong_is_waited_for() {
+    let fx = &mut Effects::default();
+    let mut session = Session::websocket(Rc::from("0.x"), SOCKET, &SWEEPS, swept(7_000), fx);
+    assert_eq!(session.deadline(&SWEEPS), Some(swept(20_000)));
+    assert_eq!(session.on_time(&SWEEPS, swept(19_999), fx), None);
+    assert_eq!(session.on_time(&SWEEPS, swept(21_500), fx), Some(SOCKET), "a late alarm");
+    assert_eq!(session.deadline(&SWEEPS), Some(swept(40_000)), "the next one is not late");
+}
+
+#[test]
+fn a_sweep_closes_who_was_silent_for_interval_and_timeout() {
+    let fx = &mut Effects::default();
+    let mut session = Session::websocket(Rc::from("0.x"), SOCKET, &SWEEPS, swept(0), fx);
+    session.on_frame(SOCKET, &Frame::Text("42[\"hb\"]".into()), 100, swept(15_000), fx);
+    assert_eq!(session.on_time(&SWEEPS, swept(60_000), fx), Some(SOCKET), "45 s, and not more");
+    session.on_heard(swept(20_100));
+    assert_eq!(session.heard(), swept(20_100));
+    session.on_heard(swept(10_000));
+    assert_eq!(session.heard(), swept(20_100), "the newest counts");
+    assert_eq!(session.on_time(&SWEEPS, swept(80_000), fx), None);
+    assert_eq!(session.closed(), Some(Reason::PingTimeout));
+}
+
+#[test]
+fn a_session_restored_by_a_sleep_waits_for_the_sweep() {
+    let session = Session::restored(Rc::from("0.x"), SOCKET, swept(1_000), &SWEEPS, swept(25_000));
+    assert_eq!((session.deadline(&SWEEPS), session.heard()), (Some(swept(40_000)), swept(1_000)));
+}

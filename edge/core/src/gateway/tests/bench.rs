@@ -14,7 +14,7 @@ use crate::object::{
 };
 use crate::objects::{self, LiveEvent, Message, Numbered, RoomEvent};
 use crate::settings::Settings;
-use crate::sql::{Row, Value as Sql};
+use crate::sql::{Row, Statement, Value as Sql};
 
 pub(super) const START: Timestamp = Timestamp(1_772_357_400_000);
 pub(super) const EPOCH: u64 = 7 << 20;
@@ -92,6 +92,8 @@ pub(super) struct Bench {
     pub(super) loads: Vec<u64>,
     pub(super) attached: BTreeMap<SocketId, Vec<Vec<u8>>>,
     pub(super) drains: Vec<SocketId>,
+    /// Statements of the gateway's own storage.
+    pub(super) stored: Vec<Statement>,
     /// Every output, for tests of order.
     pub(super) log: Vec<Output>,
 }
@@ -120,6 +122,7 @@ impl Bench {
             loads: Vec::new(),
             attached: BTreeMap::new(),
             drains: Vec::new(),
+            stored: Vec::new(),
             log: Vec::new(),
         };
         bench.step(Input::Started { sockets: vec![], epoch: EPOCH, seed: [3; 32] });
@@ -149,6 +152,7 @@ impl Bench {
                 Output::Load { load, .. } => self.loads.push(load),
                 Output::Attach { socket, data } => self.attached.entry(socket).or_default().push(data),
                 Output::Drain { socket } => self.drains.push(socket),
+                Output::Persist { statements, .. } => self.stored.extend(statements),
                 other => panic!("unexpected {other:?}"),
             }
         }
@@ -397,6 +401,30 @@ impl Bench {
         self.asked.clear();
         self.frames.clear();
         self.step(Input::Started { sockets, epoch: EPOCH + 1, seed: [4; 32] });
+    }
+
+    /// On a host whose objects sleep: its storage has nobody.
+    pub(super) fn sleeping() -> Self {
+        let mut settings = Settings { rate_limits: false, ..Settings::default() };
+        settings.hibernate();
+        let mut bench = Self::with(settings);
+        bench.told(&[]);
+        bench
+    }
+
+    /// Answers the read of who was told of sockets here.
+    pub(super) fn told(&mut self, users: &[u64]) {
+        let load = self.loads.pop().expect("a read of who was told");
+        let rows = users.iter().map(|n| vec![Sql::from(user(*n))]).collect();
+        self.step(Input::Loaded { load, result: Ok(vec![rows]) });
+    }
+
+    /// A sleep ends: the epoch is the same while sockets are left. What is read of those who were told comes later.
+    pub(super) fn wake(&mut self, sockets: &[SocketId], epoch: u64) {
+        let kept = |socket: &SocketId| (*socket, self.attached[socket].last().cloned().unwrap_or_default());
+        let sockets = sockets.iter().map(kept).collect();
+        self.loads.clear();
+        self.step(Input::Started { sockets, epoch, seed: [5; 32] });
     }
 
     /// Nothing of any connection is left.

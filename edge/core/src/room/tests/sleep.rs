@@ -1,0 +1,77 @@
+//! Rooms of hosts that let objects sleep.
+
+use super::{Host, ROOM, user};
+use crate::limits;
+use crate::object::{CallError, CallKey, Input, Kind, Object, ObjectId, Output, PersistError};
+use crate::objects::{self, Location, Message};
+
+fn moved() -> Message {
+    Message::Moved { user: user(1), epoch: 1, version: 2, gateways: vec![Location { gateway: "gw-0".into(), epoch: 7 }] }
+}
+
+fn locates(host: &Host) -> Vec<(ObjectId, CallKey)> {
+    let asked = |output: &Output| match output {
+        Output::Object { to, call, msg: Message::Locate { .. } } => Some((to.clone(), *call)),
+        _ => None,
+    };
+    host.seen.iter().filter_map(asked).collect()
+}
+
+fn loads(host: &Host) -> usize {
+    host.seen.iter().filter(|output| matches!(output, Output::Load { .. })).count()
+}
+
+#[test]
+fn a_room_that_is_not_loaded_asks_to_be_forgotten_and_does_not_load() {
+    let mut host = Host::sleeping(true);
+    assert_eq!(host.ask_as(Kind::User, moved()), Message::Forget { room: ROOM });
+    assert_eq!(loads(&host), 0);
+    host.create(&[1, 2]);
+    assert_eq!(host.ask_as(Kind::User, moved()), Message::Done);
+}
+
+#[test]
+fn a_member_that_could_not_be_located_is_asked_again() {
+    let mut host = Host::sleeping(false);
+    host.create(&[1, 2]);
+    let asked = locates(&host);
+    assert_eq!(asked.len(), 2);
+    host.give(Input::Reply { call: asked[0].1, result: Err(CallError::Lost) });
+    host.seen.clear();
+    host.now = host.now.plus_ms(limits::LOCATE_AGAIN_MS);
+    host.give(Input::Alarm);
+    let again: Vec<ObjectId> = locates(&host).into_iter().map(|(to, _)| to).collect();
+    assert_eq!(again, [asked[0].0.clone()]);
+    assert_eq!(asked[0].0, objects::user(user(1)));
+}
+
+#[test]
+fn whereabouts_that_are_still_unknown_outlive_a_crash() {
+    let mut host = Host::sleeping(false);
+    host.create(&[1, 2]);
+    host.now = host.now.plus_ms(limits::LOCATE_HOLD_MS);
+    host.give(Input::Alarm);
+    assert!(host.room.poll_timeout().is_some(), "its next life would ask");
+}
+
+#[test]
+fn a_room_at_rest_wants_no_alarm() {
+    let mut host = Host::sleeping(true);
+    host.create(&[1, 2]);
+    host.send(1, "m", None);
+    assert_eq!(host.room.poll_timeout(), None);
+}
+
+#[test]
+fn storage_that_was_out_of_reach_at_a_wake_is_asked_again() {
+    let mut host = Host::sleeping(true);
+    host.room.handle(Input::Alarm, host.now);
+    let Some(Output::Load { load, .. }) = host.room.poll_output() else { panic!("work was under way") };
+    host.give(Input::Loaded { load, result: Err(PersistError::Io) });
+    assert_eq!(host.room.poll_timeout(), Some(host.now.plus_ms(limits::LOAD_AGAIN_MS)));
+    host.give(Input::Alarm);
+    assert_eq!(loads(&host), 0);
+    host.now = host.now.plus_ms(limits::LOAD_AGAIN_MS);
+    host.give(Input::Alarm);
+    assert_eq!(loads(&host), 1);
+}
