@@ -32,6 +32,7 @@ fn component(out: &Path) {
 fn migrations(out: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schema/migrations");
     let mut text = String::from("&[\n");
+    // Gateways store nothing here: only where they sleep.
     for set in ["people", "room", "user"] {
         let directory = root.join(set);
         println!("cargo:rerun-if-changed={}", directory.display());

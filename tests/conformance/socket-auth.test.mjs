@@ -180,11 +180,11 @@ describe('tokens that end', { ...needs('secret'), concurrency: 8 }, () => {
     const exp = now() + 62;
     const client = await ann.connect({ auth: { token: forged(server, ann.token, { exp }) }, ...straight });
     const start = Date.now();
-    const event = await client.next('auth:expiring', () => true, { ms: PATIENCE_MS });
+    const event = await client.next('auth:expiring', () => true, { ms: 8_000 });
     assert.deepEqual(Object.keys(event), ['expiresAt']);
     const expires = typeof event.expiresAt === 'number' ? event.expiresAt : Date.parse(event.expiresAt) / 1000;
     assert.ok(Math.abs((expires > 1e11 ? expires / 1000 : expires) - exp) <= 1, `${event.expiresAt}`);
-    assert.ok(Date.now() - start < PATIENCE_MS - 2_000);
+    assert.ok(Date.now() - start < 6_000);
     assert.equal(client.all('auth:expiring').length, 1);
     client.close();
   });

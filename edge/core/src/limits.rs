@@ -80,6 +80,8 @@ pub const GATEWAY_CONNECTS_PER_SECOND: u32 = 200;
 pub const UPGRADE_TIMEOUT_MS: u64 = 10_000;
 /// While an upgrade is probed, a held polling GET is ended this often.
 pub const UPGRADE_CHECK_MS: u64 = 100;
+/// A session that ends while its client upgrades is closed after this time, so that the websocket can bring the reason.
+pub const UPGRADE_END_MS: u64 = 1_000;
 /// Final packets of a closed polling session wait this long for its last GET.
 pub const LINGER_MS: u64 = 30_000;
 /// Closed polling sessions whose final packets a gateway keeps.

@@ -91,6 +91,7 @@ struct World {
     calls: Vec<(CallKey, Message)>,
     loads: Vec<u64>,
     drains: Vec<SocketId>,
+    persists: Vec<u64>,
     heads: [u64; ROOMS],
     frames: Vec<Vec<u8>>,
     /// Those a client in good order sends once it is connected.
@@ -135,6 +136,7 @@ pub fn storm(seed: u64, steps: usize) -> u64 {
         calls: Vec::new(),
         loads: Vec::new(),
         drains: Vec::new(),
+        persists: Vec::new(),
         heads: [0; ROOMS],
         frames,
         polite,
@@ -198,6 +200,8 @@ impl World {
                 Output::Drain { socket } => self.drains.push(socket),
                 Output::Object { call, msg, .. } if call != CallKey::NONE => self.calls.push((call, msg)),
                 Output::Load { load, .. } => self.loads.push(load),
+                // Only a gateway that sleeps stores anything.
+                Output::Persist { n, .. } => self.persists.push(n),
                 Output::Object { .. } | Output::Reply { .. } => {}
                 other => panic!("unexpected {other:?}"),
             }
@@ -420,6 +424,9 @@ impl World {
     }
 
     fn drain(&mut self) {
+        if let Some(n) = self.persists.pop() {
+            self.step(Input::Persisted { n });
+        }
         if let Some(socket) = self.drains.pop() {
             self.step(Input::Drained { socket });
             let at = Timestamp(self.now.0.saturating_sub(self.random.below(60_000) as u64));

@@ -93,8 +93,10 @@ enum RequestKind {
 
 impl World {
     pub(crate) fn add_client(&mut self, user: usize, n: u64) {
+        let sleeps = self.sleeps();
         let rng = &mut self.rng;
         let slow = rng.chance(self.faults.slow_reader);
+        let slowest = if sleeps { 8_000 } else { 0 };
         let session = SessionId(wire::uuid_v7(0, 0, rng.bits()));
         let client = Client {
             user,
@@ -103,7 +105,8 @@ impl World {
             live_only: rng.chance(self.scenario.live_only),
             from_heads: rng.chance(0.2),
             latency_us: rng.below(self.scenario.client_latency_ms * 1000) + 20,
-            bytes_per_second: if slow { rng.between(1_500, 30_000) } else { 2_000_000 },
+            // A replay that nothing paces must end within the time that a run gives it.
+            bytes_per_second: if slow { rng.between(1_500, 30_000).max(slowest) } else { 2_000_000 },
             socket: None,
             conn: None,
             connections: 0,

@@ -7,6 +7,7 @@
 //!   of real processes in any language feed the same checker: `cargo run -p sim --bin check-history < history.jsonl`.
 //! - the simulator ([`world`]): gateways, rooms and users of `edge-core` under an exact model of the host contract
 //!   ([`host`]), real SQL in memory ([`store`]), model clients ([`client`]), and faults. One `u64` determines everything.
+//!   Every third number runs on a host whose objects sleep ([`sleep`]), where presence is checked too ([`presence`]).
 //!
 //! # The log, one JSON object per line
 //!

@@ -152,11 +152,12 @@ impl World {
             let latency = self.latency(client);
             let bytes = frame.len() + 8;
             let per_second = self.clients[client].bytes_per_second;
-            let now = self.now_us;
+            let (now, counted) = (self.now_us, !self.sleeps());
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.queued_bytes += bytes;
             socket.queued_frames += 1;
-            if socket.queued_bytes > limits::SOCKET_QUEUE_BYTES || socket.queued_frames > limits::SOCKET_QUEUE_FRAMES {
+            let full = socket.queued_bytes > limits::SOCKET_QUEUE_BYTES || socket.queued_frames > limits::SOCKET_QUEUE_FRAMES;
+            if counted && full {
                 tell!(self, "socket {} is a slow consumer", id.0);
                 let (code, reason) = CloseCode::SlowConsumer.frame();
                 self.end_socket(*id, code, reason, false);
@@ -193,9 +194,11 @@ impl World {
     }
 
     pub(crate) fn drain(&mut self, id: SocketId) {
+        let sleeps = self.sleeps();
         let Some(socket) = self.sockets.get_mut(&id).filter(|socket| socket.at_server) else { return };
         socket.drain_wanted = true;
-        if socket.queued_bytes < limits::DRAINED_BYTES {
+        // Where objects sleep the runtime queues without telling how much.
+        if sleeps || socket.queued_bytes < limits::DRAINED_BYTES {
             socket.drain_wanted = false;
             let (slot, input) = (socket.gateway, Input::Drained { socket: id });
             self.queue_for(slot, input);

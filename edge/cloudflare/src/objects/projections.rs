@@ -109,9 +109,10 @@ impl Host {
 
     async fn write(&self, statements: Vec<Statement>) -> bool {
         self.meter.count("people", 1);
-        match People::new(&self.env) {
-            Ok(people) => people.batch(&statements).await.is_ok(),
-            Err(_) => false,
-        }
+        let written = match People::new(&self.env) {
+            Ok(people) => people.batch(&statements).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        written.inspect_err(|error| worker::console_error!("{:?}: {} rows of the people database wait: {error:?}", self.id(), statements.len())).is_ok()
     }
 }

@@ -38,6 +38,17 @@ impl Config {
         Timestamp(at.0.div_ceil(grain).saturating_mul(grain))
     }
 
+    /// How long a polling GET is held, so that with the grain it is never longer than [`limits::POLL_HOLD_MS`].
+    fn hold_ms(&self) -> u64 {
+        limits::POLL_HOLD_MS.saturating_sub(self.grain_ms)
+    }
+
+    /// The last sweep before what must not be late, where there are sweeps; else as [`Config::round_up`].
+    #[must_use]
+    pub fn round_down_to_sweep(&self, at: Timestamp) -> Timestamp {
+        if self.sweep_ms == 0 { self.round_up(at) } else { Timestamp(at.0 - at.0 % self.sweep_ms) }
+    }
+
     /// The same for what may wait for the next sweep, where there is one.
     #[must_use]
     pub fn round_up_to_sweep(&self, at: Timestamp) -> Timestamp {
@@ -195,6 +206,12 @@ impl Session {
     #[must_use]
     pub fn candidate(&self) -> Option<SocketId> {
         if let Transport::Polling(polling) = &self.transport { polling.candidate.as_ref().map(|c| c.socket) } else { None }
+    }
+
+    /// The client was told to upgrade: it stops polling, and only its websocket reaches it.
+    #[must_use]
+    pub fn is_probed(&self) -> bool {
+        matches!(&self.transport, Transport::Polling(polling) if polling.candidate.as_ref().is_some_and(|c| c.probed))
     }
 
     /// The held GET.
@@ -452,7 +469,7 @@ impl Session {
             _ => self.pong_until.map_or(self.next_ping, |until| until.min(self.next_ping)),
         };
         if let Transport::Polling(polling) = &self.transport {
-            let hold = polling.get.as_ref().map(|get| config.round_up(get.since.plus_ms(limits::POLL_HOLD_MS)));
+            let hold = polling.get.as_ref().map(|get| config.round_up(get.since.plus_ms(config.hold_ms())));
             let noop = polling.noop_at.filter(|_| polling.get.is_some());
             let candidate = polling.candidate.as_ref().map(|candidate| candidate.until);
             for other in [hold, noop, candidate].into_iter().flatten() {
@@ -468,7 +485,7 @@ impl Session {
             self.close(CloseCode::PingTimeout, Reason::PingTimeout, out);
             return None;
         }
-        self.on_polling_time(now, out);
+        self.on_polling_time(config, now, out);
         if self.next_ping > now {
             return None;
         }
@@ -514,7 +531,7 @@ impl Session {
         self.pong_until = Some(config.round_up(now.plus_ms(config.ping_timeout_ms)));
     }
 
-    fn on_polling_time(&mut self, now: Timestamp, out: &mut Effects) {
+    fn on_polling_time(&mut self, config: &Config, now: Timestamp, out: &mut Effects) {
         let Transport::Polling(polling) = &mut self.transport else { return };
         if polling.candidate.as_ref().is_some_and(|candidate| candidate.until <= now) {
             if let Some(candidate) = polling.candidate.as_ref() {
@@ -527,7 +544,7 @@ impl Session {
             polling.noop_at = polling.candidate.as_ref().map(|_| now.plus_ms(limits::UPGRADE_CHECK_MS));
         }
         // A GET held too long is ended by an early ping.
-        let held_long = polling.get.as_ref().is_some_and(|get| now.since(get.since) >= limits::POLL_HOLD_MS);
+        let held_long = polling.get.as_ref().is_some_and(|get| now.since(get.since) >= config.hold_ms());
         if held_long {
             if self.pong_until.is_none() {
                 self.next_ping = now;

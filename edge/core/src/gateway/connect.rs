@@ -175,7 +175,12 @@ impl Gateway {
 
     /// `41`: the namespace is left, the transport stays for the time to authenticate.
     fn disconnected(&mut self, id: ConnId, now: Timestamp) {
-        let until = self.config.round_up(now.plus_ms(limits::AUTH_TIMEOUT_MS));
+        self.leave_namespace(id, now.plus_ms(limits::AUTH_TIMEOUT_MS), now);
+    }
+
+    /// The connection is nobody's any more, and is closed at `until`.
+    pub(super) fn leave_namespace(&mut self, id: ConnId, until: Timestamp, now: Timestamp) {
+        let until = self.config.round_up(until);
         let Some(conn) = self.conns.get_mut(id) else { return };
         let address = conn.address.clone();
         let app = std::mem::replace(&mut conn.app, App::Waiting);

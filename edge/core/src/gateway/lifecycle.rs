@@ -292,7 +292,7 @@ impl Gateway {
         let conn = self.conns.get(id)?;
         let (mut expiry, mut retry) = (None, None);
         if let App::Live(live) = &conn.app {
-            expiry = Some(config.round_up_to_sweep(live.expiry_due()));
+            expiry = Some(live.expiry_due(&config));
             retry = live.replay.retry_at().map(|at| config.round_up(at));
         }
         [conn.session.deadline(&config), conn.auth_until, save, expiry, retry].into_iter().flatten().min()

@@ -5,25 +5,26 @@ use wire::{ErrorCode, SessionId, Timestamp, UserId};
 use super::Gateway;
 use super::conn::{App, ConnId, Live};
 use crate::dialect::{Answer, ServerEvent};
-use crate::engineio::Reason;
+use crate::engineio::{Config, Reason};
 use crate::error::{CloseCode, Failure};
 use crate::limits;
 
 impl Live {
-    /// When E-048 is due, then when the socket is closed.
-    pub(super) fn expiry_due(&self) -> Timestamp {
+    /// When E-048 is due, then when the socket is closed: with the sweep before and the sweep behind, where there are any.
+    pub(super) fn expiry_due(&self, config: &Config) -> Timestamp {
         if self.warned {
-            self.who.expires.plus_ms(limits::EXPIRY_NOTICE_MS)
+            config.round_up_to_sweep(self.who.expires.plus_ms(limits::EXPIRY_NOTICE_MS))
         } else {
-            Timestamp(self.who.expires.0.saturating_sub(limits::EXPIRY_NOTICE_MS))
+            config.round_down_to_sweep(Timestamp(self.who.expires.0.saturating_sub(limits::EXPIRY_NOTICE_MS)))
         }
     }
 }
 
 impl Gateway {
     pub(super) fn expiry_due(&mut self, id: ConnId, now: Timestamp) {
+        let config = self.config;
         let Some(live) = self.conns.live_mut(id) else { return };
-        if live.expiry_due() > now {
+        if live.expiry_due(&config) > now {
             return;
         }
         let at = live.who.expires;
@@ -31,7 +32,7 @@ impl Gateway {
             self.emit(id, &ServerEvent::Expiring { at });
             self.want_save(id, now);
         }
-        let over = self.conns.live(id).is_some_and(|live| live.expiry_due() <= now);
+        let over = self.conns.live(id).is_some_and(|live| live.expiry_due(&config) <= now);
         if over && let Some(conn) = self.conns.get_mut(id) {
             // The transport, not the namespace: stock clients then reconnect by themselves.
             conn.session.close(CloseCode::AuthTimeout, Reason::Server, &mut self.fx);
@@ -79,6 +80,10 @@ impl Gateway {
     /// E-050, then the end of the transport.
     pub(super) fn revoke(&mut self, id: ConnId, reason: &str, now: Timestamp) {
         self.emit(id, &ServerEvent::Revoked { reason });
+        if self.conns.get(id).is_some_and(|conn| conn.session.is_probed()) {
+            // The client has stopped polling and would never ask again: its websocket brings the event, then the end.
+            return self.leave_namespace(id, now.plus_ms(limits::UPGRADE_END_MS), now);
+        }
         self.keep_last_words(id, now);
         if let Some(conn) = self.conns.get_mut(id) {
             conn.session.close(CloseCode::Revoked, Reason::Server, &mut self.fx);

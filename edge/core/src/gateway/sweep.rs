@@ -18,7 +18,7 @@ impl Gateway {
             self.renew_all(now);
         }
         // Where this object may sleep, nothing but sockets is worth waking up for.
-        let remembered = !self.settings.hibernates && !(self.rates.is_empty() && self.last_words.is_empty());
+        let remembered = !(self.settings.hibernates || self.rates.is_empty() && self.last_words.is_empty());
         let nothing_left = self.conns.is_empty() && self.told.leaving.is_empty() && !remembered;
         self.sweep_at = (!nothing_left).then(|| self.next_sweep(now));
         let conns = &self.conns;

@@ -7,6 +7,9 @@ const SKIPPED: [&str; 7] = [".git", ".env", "node_modules", ".wrangler", ".spin"
 /// Data of a running ChatCall, at the root only.
 const DATA: &str = "data";
 
+/// What `cargo xtask cloudflare-build` makes.
+const BUNDLE: &str = "edge/cloudflare/build";
+
 /// A text file of the checkout.
 #[derive(Debug)]
 pub(crate) struct File {
@@ -47,6 +50,7 @@ pub(crate) fn files() -> Vec<File> {
             if kind.is_dir() {
                 let built = path.join("CACHEDIR.TAG").exists();
                 let data = folder == root && name == DATA;
+                let built = built || path.ends_with(BUNDLE);
                 if !built && !data && !SKIPPED.contains(&name.as_str()) {
                     folders.push(path);
                 }

@@ -1,7 +1,8 @@
 //! From polling to websocket, with every race.
 
-use super::bench::{Bench, token};
+use super::bench::{Bench, token, user};
 use crate::object::{Input, SocketId};
+use crate::objects::Message;
 
 fn candidate(bench: &mut Bench, sid: &str) -> SocketId {
     bench.open_at("/socket.io/", &format!("EIO=4&transport=websocket&sid={sid}"))
@@ -167,4 +168,23 @@ fn a_session_opened_where_no_websocket_can_come_announces_none() {
     bench.step(Input::PollGet { req, head });
     let (_, open) = bench.answered(req).expect("open");
     assert!(open.contains("\"upgrades\":[]"), "{open}");
+}
+
+#[test]
+fn a_session_revoked_while_its_client_upgrades_reads_why_on_the_websocket() {
+    let mut bench = Bench::new();
+    let sid = bench.poll_session();
+    bench.post(&query(&sid), &format!("40{{\"token\":\"{}\"}}", token(1, 1, 900_000)));
+    bench.accept(1, &[]);
+    let connected = bench.get(&query(&sid));
+    assert!(bench.answered(connected).is_some());
+    let socket = candidate(&mut bench, &sid);
+    bench.text(socket, "2probe");
+    let close = Message::CloseSessions { user: user(1), sessions: None, reason: "logout".into() };
+    bench.user_says(user(1), close);
+    assert!(!bench.is_closed(socket), "a client that lost its probe now would never poll again");
+    bench.text(socket, "5");
+    assert_eq!(bench.texts(socket), ["3probe", "42[\"auth:revoked\",{\"reason\":\"logout\"}]"]);
+    bench.advance(2_000);
+    assert!(bench.is_closed(socket));
 }
