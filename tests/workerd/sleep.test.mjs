@@ -11,25 +11,22 @@ import { random, Traffic } from '../support/traffic.mjs';
 
 const SEED = Number(process.env.SLEEP_SEED ?? 20_260_401);
 const CYCLES = Number(process.env.CRASH_CYCLES ?? 8);
-/** All gateways ping at multiples of this time, which wakes them. */
-const SWEEP_MS = 20_000;
-/** The runtime lets 10 s pass. */
+/** The runtime lets 10 s pass; a sweep comes every 20. */
 const ASLEEP_MS = 12_500;
 
 const secrets = () => ({ JWT_SECRET: freshSecret(), JWT_REFRESH_SECRET: freshSecret() });
 const text = (conversationId, content, more = {}) => ({ conversationId, content, type: 'text', ...more });
 const about = (who) => ({ userId }) => userId === who.id;
 
-/** Receipts and rows of the people database follow an event by some seconds. */
-const SETTLED_MS = 4_000;
-
-/** Waits until nothing happened for long enough, some seconds before the next sweep. */
-async function fallAsleep() {
-  await sleep(SETTLED_MS);
-  const earliest = Date.now() + ASLEEP_MS;
-  const since = earliest % SWEEP_MS;
-  // Behind a sweep, as long as behind the last event.
-  await sleep(ASLEEP_MS + (since < ASLEEP_MS ? ASLEEP_MS - since : since > 18_000 ? SWEEP_MS - since + ASLEEP_MS : 0));
+/** Waits until no gateway had an event for long enough. */
+async function fallAsleep(server) {
+  const meter = new Meter(server);
+  let [events, since] = [0, Date.now()];
+  for (const end = Date.now() + 90_000; Date.now() - since < ASLEEP_MS; await sleep(100)) {
+    const now = meter.events().filter(({ kind }) => kind === 'gateway').length;
+    if (now > events) [events, since] = [now, Date.now()];
+    assert.ok(Date.now() < end, `gateways are never left alone: ${meter}`);
+  }
 }
 
 const online = async (client) => {
@@ -72,7 +69,7 @@ describe('sleep', { concurrency: true }, () => {
       return acks.map(({ message }) => message);
     };
     const asleep = async () => {
-      await fallAsleep();
+      await fallAsleep(server);
       return new Meter(server);
     };
     await talk();

@@ -1,11 +1,16 @@
 //! The people database over Hrana (`/v2/pipeline`) with the runtime's own fetch.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use edge_core::limits;
 use edge_core::platform::StoreError;
 use edge_core::sql::{Rows, Statement, Value};
+use futures_util::future::{Either, select};
 use serde_json::{Value as Json, json};
-use worker::{Env, Fetch, Headers, Method, Request, RequestInit};
+use worker::{AbortController, Delay, Env, Fetch, Headers, Method, Request, RequestInit};
 
 use crate::config::variable;
 
@@ -69,11 +74,25 @@ impl People {
         }
         let mut init = RequestInit::new();
         init.with_method(Method::Post).with_headers(headers).with_body(Some(body.into()));
-        let mut answer = Fetch::Request(Request::new_with_init(&self.url, &init)?).send().await?;
-        let text = answer.text().await?;
-        match answer.status_code() {
-            200 => Ok(text),
-            status => Err(worker::Error::RustError(format!("libsql answered {status}"))),
+        let request = Fetch::Request(Request::new_with_init(&self.url, &init)?);
+        let controller = AbortController::default();
+        let signal = controller.signal();
+        let answer = pin!(async {
+            let mut answer = request.send_with_signal(&signal).await?;
+            let text = answer.text().await?;
+            match answer.status_code() {
+                200 => Ok(text),
+                status => Err(worker::Error::RustError(format!("libsql answered {status}"))),
+            }
+        });
+        let late = pin!(Delay::from(Duration::from_millis(limits::PEOPLE_ANSWER_MS)));
+        match select(answer, late).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => {
+                // Connections to elsewhere are few.
+                controller.abort();
+                Err(worker::Error::RustError(format!("libsql did not answer within {} ms", limits::PEOPLE_ANSWER_MS)))
+            }
         }
     }
 }

@@ -24,6 +24,8 @@ pub const LOCATE_EVERY_MS: u64 = 30_000;
 pub const LOAD_AGAIN_MS: u64 = 5_000;
 /// A member's User that did not answer is asked again after this time.
 pub const LOCATE_AGAIN_MS: u64 = 1_000;
+/// A people database elsewhere answers within this time, or is out of reach (F8: 503 within 3 s).
+pub const PEOPLE_ANSWER_MS: u64 = 2_500;
 /// Events wait at most this long for the whereabouts of members right after a Room was loaded.
 pub const LOCATE_HOLD_MS: u64 = 1_000;
 /// A batch that a gateway did not take is followed by another try after this time.

@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fmt::Display;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// The checkout and its build folder.
 #[derive(Debug)]
@@ -101,6 +102,37 @@ pub(crate) fn stream(command: &mut Command, mut line: impl FnMut(&str)) -> Resul
     Ok(status.success())
 }
 
+/// A command that runs beside others; what it writes to standard output is kept until it is collected.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    name: String,
+    child: Child,
+    output: JoinHandle<std::io::Result<String>>,
+}
+
+impl Beside {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let name = name(command);
+        let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("starting {name}"))?;
+        let mut stdout = child.stdout.take().context("stdout is piped")?;
+        let output = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            stdout.read_to_end(&mut bytes)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        });
+        Ok(Self { name, child, output })
+    }
+
+    /// Waits for its end and passes its output on; `line` sees each. Whether it succeeded.
+    pub(crate) fn collect(mut self, line: impl FnMut(&str)) -> Result<bool> {
+        let output = self.output.join().map_err(|_| anyhow!("nobody read what {} wrote", self.name))?.context("reading output")?;
+        print!("{output}");
+        output.lines().for_each(line);
+        let status = self.child.wait().with_context(|| format!("waiting for {}", self.name))?;
+        Ok(status.success())
+    }
+}
+
 /// Standard output of a short command, or `None` when it cannot be started or fails.
 pub(crate) fn answer(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;
@@ -111,4 +143,21 @@ pub(crate) fn answer(command: &mut Command) -> Option<String> {
 pub(crate) fn name(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     std::iter::once(program).chain(command.get_args()).map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_beside_others_is_collected_with_its_output_and_its_end() {
+        let run = |script: &str| {
+            let mut lines = Vec::new();
+            let beside = Beside::start(Command::new("sh").args(["-c", script])).unwrap();
+            let success = beside.collect(|line| lines.push(line.to_owned())).unwrap();
+            (success, lines)
+        };
+        assert_eq!(run("echo '# pass 2'; echo '# fail 0'"), (true, vec!["# pass 2".to_owned(), "# fail 0".to_owned()]));
+        assert_eq!(run("echo '# pass 2'; kill -9 $$"), (false, vec!["# pass 2".to_owned()]));
+    }
 }

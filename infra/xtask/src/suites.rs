@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::count::Count;
-use crate::process::{Place, run as run_command, stream};
+use crate::process::{Beside, Place, run as run_command, stream};
 use crate::wasm::{PURE_TARGET, Toolchain};
 use crate::wasm_binary::Border;
 use crate::{cloudflare, npm, product, tools};
@@ -67,30 +67,41 @@ impl Suite {
     }
 }
 
-/// Runs the suites one after the other; a failing one does not stop the next. The last line of standard output is
-/// `N passed, N failed`.
+/// Runs the suites one after the other; a failing one does not stop the next. Clients that are idle for minutes are
+/// beside them all the time. The last line of standard output is `N passed, N failed`.
 pub(crate) fn run(place: &Place, suites: &[Suite]) -> ExitCode {
     let mut total = Count::default();
     if let Err(error) = set_up(place, suites) {
         eprintln!("error: {error:#}");
         total += Count::FAILED;
     } else {
+        let idle = suites.contains(&Suite::Cloudflare).then(|| place.step("idle clients: start", || idle(place)));
         for suite in suites {
-            let name = format!("suite {}", suite.name());
-            match place.step(&name, || suite.run(place)) {
-                Ok(count) => {
-                    place.say(format_args!("{name}: {count}"));
-                    total += count;
-                }
-                Err(error) => {
-                    eprintln!("error: {name}: {error:#}");
-                    total += Count::FAILED;
-                }
-            }
+            total += counted(place, &format!("suite {}", suite.name()), || suite.run(place));
+        }
+        if let Some(idle) = idle {
+            total += counted(place, "idle clients", || {
+                let mut count = Count::default();
+                let success = idle?.collect(|line| count.node(line))?;
+                Ok(count.ended(success))
+            });
         }
     }
     println!("{total}");
     if total.failed == 0 && total.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn counted(place: &Place, name: &str, work: impl FnOnce() -> Result<Count>) -> Count {
+    match place.step(name, work) {
+        Ok(count) => {
+            place.say(format_args!("{name}: {count}"));
+            count
+        }
+        Err(error) => {
+            eprintln!("error: {name}: {error:#}");
+            Count::FAILED
+        }
+    }
 }
 
 fn set_up(place: &Place, suites: &[Suite]) -> Result<()> {
@@ -99,7 +110,7 @@ fn set_up(place: &Place, suites: &[Suite]) -> Result<()> {
         tools::check_node(place)?;
         npm::install(place, NODE_TESTS)?;
     }
-    if suites.iter().any(|suite| matches!(suite, Suite::Rust | Suite::Node | Suite::Spin)) {
+    if suites.iter().any(|suite| *suite != Suite::Wasm) {
         product::component(place)?;
     }
     Ok(())
@@ -149,13 +160,24 @@ fn spin(place: &Place) -> Result<Count> {
     Ok(count.ended(success))
 }
 
+/// Stock clients that do nothing for ten minutes, on our own host and on workerd.
+fn idle(place: &Place) -> Result<Beside> {
+    cloudflare::build(place)?;
+    run_command(place.cargo().args(["build", "--release", "--package", "chatcall", "--locked"]))?;
+    let mut command = place.command("npm");
+    command.args(["run", "idle", "--prefix", NODE_TESTS]).env("CHATCALL_BIN", product::binary(place));
+    Beside::start(&mut command)
+}
+
 fn cloudflare(place: &Place) -> Result<Count> {
     cloudflare::build(place)?;
+    // What judges histories stands beside the binary.
+    run_command(place.cargo().args(["build", "--release", "--package", "sim", "--bin", "check-history", "--locked"]))?;
     let mut count = Count::default();
     for script in ["conformance", "workerd"] {
         let mut part = Count::default();
         let mut command = place.command("npm");
-        command.args(["run", script, "--prefix", NODE_TESTS]).env("HOST", "workerd");
+        command.args(["run", script, "--prefix", NODE_TESTS]).env("HOST", "workerd").env("CHATCALL_BIN", product::binary(place));
         let success = stream(&mut command, |line| part.node(line))?;
         count += part.ended(success);
     }

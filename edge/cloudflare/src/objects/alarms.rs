@@ -10,6 +10,9 @@ use worker::Result;
 use super::{Host, now};
 use crate::socket;
 
+/// The runtime loses an alarm that is set for the very millisecond of the one it is running.
+const SOONEST_MS: u64 = 10;
+
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
     /// As far as this life knows.
@@ -21,6 +24,7 @@ pub(super) struct Alarm {
 impl Host {
     /// Sees to it that the object is woken when it wants to.
     pub(super) fn set_alarm(self: &Rc<Self>) {
+        self.project_if_due();
         let wanted = {
             let inner = self.inner.borrow();
             let timeout = inner.object.as_ref().and_then(|object| object.poll_timeout());
@@ -51,8 +55,9 @@ impl Host {
             if newest == Some(wanted) {
                 host.meter.count("rows", 1);
                 host.meter.count("alarm_set", 1);
+                host.meter.tell(&host.inner.borrow().name, host.kind);
                 // The binding counts from now.
-                let ahead = Duration::from_millis(wanted.0.saturating_sub(now().0));
+                let ahead = Duration::from_millis(wanted.0.saturating_sub(now().0).max(SOONEST_MS));
                 if let Err(error) = storage.set_alarm(ahead).await {
                     worker::console_error!("{:?}: no alarm could be set: {error}", host.id());
                     host.inner.borrow_mut().alarm.set = None;
@@ -72,7 +77,6 @@ impl Host {
             self.hear();
         }
         self.give(Input::Alarm);
-        self.project_if_due();
         worker::Response::empty()
     }
 

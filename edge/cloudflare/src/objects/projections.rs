@@ -81,12 +81,14 @@ impl Host {
 
     /// Writes what waits, when it may be written again.
     pub(super) fn project_if_due(self: &Rc<Self>) {
-        if self.inner.borrow().projections.due().is_some_and(|at| at <= now()) {
+        let due = self.inner.borrow().projections.due().is_some_and(|at| at <= now());
+        if due {
+            // From now on, not only when the task begins: no alarm is needed for it.
+            self.inner.borrow_mut().projections.writing = true;
             let host = self.clone();
             self.spawn(async move {
                 host.write_projections().await;
                 // What came meanwhile waits for its turn.
-                host.project_if_due();
                 host.set_alarm();
             });
         }
