@@ -160,7 +160,7 @@ describe('sizes', () => {
     assert.equal(await socket.ended(), 1009);
   });
 
-  hostile('3.2 fragments are counted into the same bound', async () => {
+  hostile('3.2 fragments are counted into the same bound', needs('frames'), async () => {
     const socket = await new BareSocket(base, PATH).ready();
     socket.write(frame({ fin: false, opcode: 1, payload: '40{"token":"' }));
     for (let n = 0; n < 10; n += 1) socket.write(frame({ fin: n === 9, opcode: 0, payload: Buffer.alloc(1_000, 0x78) }));
@@ -223,7 +223,7 @@ describe('sizes', () => {
     });
   }
 
-  hostile('F25 invalid UTF-8 closes with 1007', async () => {
+  hostile('F25 invalid UTF-8 closes with 1007', needs('frames'), async () => {
     const socket = await new BareSocket(base, PATH).ready();
     socket.write(frame({ opcode: 1, payload: Buffer.from([0x34, 0x30, 0xff]) }));
     assert.equal(await socket.ended(), 1007);

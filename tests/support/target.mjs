@@ -16,6 +16,7 @@ const REASONS = {
   heartbeat: 'this host hibernates and announces ping values of its own',
   secret: 'the signing secret of this host is not known here (JWT_SECRET)',
   unlimited: 'this host enforces rates that the suite would exceed (RATE_LIMITS=off lifts them)',
+  frames: 'this runtime puts WebSocket frames together itself, with bounds and close codes of its own',
   silent: 'this runtime holds back the close frame of a socket whose client never said anything',
   rawhttp: 'a proxy in front of this host decides about malformed HTTP',
 };

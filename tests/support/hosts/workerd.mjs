@@ -6,7 +6,7 @@ import { freshDirectory, launch, printed } from '../process.mjs';
 import { freshSecret, relaxed } from '../server.mjs';
 
 /** The platform parses HTTP and closes idle connections itself, and pings are those of a host that hibernates. */
-export const lacking = ['heartbeat', 'rawhttp', 'silent'];
+export const lacking = ['heartbeat', 'rawhttp', 'frames', 'silent'];
 
 /** What must never be in a log: the runtime has thrown all objects of an isolate away. */
 const PANIC = /Critical|Rust panic|panicked at|unreachable executed/;
