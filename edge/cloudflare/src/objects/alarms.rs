@@ -12,6 +12,8 @@ use crate::socket;
 
 /// The runtime loses an alarm that is set for the very millisecond of the one it is running.
 const SOONEST_MS: u64 = 10;
+/// An alarm that is this late is set again.
+const LOST_MS: u64 = 5_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
@@ -30,10 +32,10 @@ impl Host {
             let timeout = inner.object.as_ref().and_then(|object| object.poll_timeout());
             [timeout, inner.projections.due()].into_iter().flatten().min()
         };
-        let Some(wanted) = wanted else { return };
+        let Some(wanted) = wanted.map(|wanted| wanted.max(now().plus_ms(SOONEST_MS))) else { return };
         let first = {
             let mut inner = self.inner.borrow_mut();
-            if inner.alarm.set.is_some_and(|set| set <= wanted) {
+            if inner.alarm.set.is_some_and(|set| set <= wanted && now().since(set) < LOST_MS) {
                 return;
             }
             inner.alarm.set = Some(wanted);
