@@ -124,6 +124,7 @@ impl Host {
             (inner.object, inner.epoch) = (Some(object), epoch);
             inner.held.clear();
             inner.holding = 0;
+            inner.projections.nobody_waits();
             // Whoever waits for an answer of the life before hears that there is none.
             inner.answers.clear();
             inner.polls.clear();

@@ -20,7 +20,8 @@ impl Host {
         loop {
             let output = {
                 let mut inner = self.inner.borrow_mut();
-                if inner.holding > 0 {
+                // Rows of one decision are written together.
+                if inner.holding > 0 && !matches!(inner.held.front(), Some(Output::Project { .. })) {
                     return;
                 }
                 inner.held.pop_front()

@@ -18,6 +18,8 @@ use crate::hrana::People;
 const TRIES: u32 = 3;
 /// Pause between tries, in milliseconds.
 const PAUSE_MS: u64 = 300;
+/// How often is looked whether a write under way is done, in milliseconds.
+const TURN_MS: u64 = 2;
 /// What a failed write adds to the usual time until the next one, in milliseconds.
 const REST_MS: u64 = 7_000;
 
@@ -29,6 +31,10 @@ pub(super) struct Projections {
     window: Timestamp,
     /// A write is under way.
     writing: bool,
+    /// Those of [`Self::waiting`] that somebody waits for, by their number, until a task takes them.
+    held: Vec<u64>,
+    /// That task is there.
+    waited_for: bool,
 }
 
 impl Projections {
@@ -48,35 +54,67 @@ impl Projections {
     }
 }
 
+impl Projections {
+    /// A new life: who waited in the one before is gone. Rows stay.
+    pub(super) fn nobody_waits(&mut self) {
+        self.held.clear();
+    }
+}
+
 impl Host {
     pub(super) fn project(self: &Rc<Self>, n: u64, key: String, statement: Statement, hold: bool, inputs: &mut VecDeque<Input>) {
-        {
+        let first = {
             let mut inner = self.inner.borrow_mut();
             inner.projections.waiting.insert(key, statement);
             inner.holding += u32::from(hold);
-        }
+            if hold {
+                inner.projections.held.push(n);
+            }
+            hold && !std::mem::replace(&mut inner.projections.waited_for, true)
+        };
         if !hold {
             inputs.push_back(Input::Persisted { n });
             return self.project_if_due();
         }
-        let (host, life) = (self.clone(), self.life.get());
-        self.spawn(async move {
+        if first {
+            let host = self.clone();
+            self.spawn(async move { host.write_held().await });
+        }
+    }
+
+    /// Writes rows that somebody waits for; those of one decision together.
+    async fn write_held(self: &Rc<Self>) {
+        loop {
+            // A write under way may have taken the rows.
+            while self.inner.borrow().projections.writing {
+                Delay::from(Duration::from_millis(TURN_MS)).await;
+            }
+            let (held, epoch) = {
+                let mut inner = self.inner.borrow_mut();
+                inner.projections.waited_for = !inner.projections.held.is_empty();
+                (std::mem::take(&mut inner.projections.held), inner.epoch)
+            };
+            if held.is_empty() {
+                return;
+            }
             for _ in 0..TRIES {
-                if host.write_projections().await {
+                if self.write_projections().await {
                     break;
                 }
                 Delay::from(Duration::from_millis(PAUSE_MS)).await;
             }
-            if host.life.get() != life {
-                return;
-            }
             // Still not written: it is true all the same, and the next start compares.
             {
-                let mut inner = host.inner.borrow_mut();
-                inner.holding = inner.holding.saturating_sub(1);
+                let mut inner = self.inner.borrow_mut();
+                if inner.epoch != epoch {
+                    continue;
+                }
+                inner.holding = inner.holding.saturating_sub(u32::try_from(held.len()).unwrap_or(u32::MAX));
             }
-            host.give(Input::Persisted { n });
-        });
+            for n in held {
+                self.give(Input::Persisted { n });
+            }
+        }
     }
 
     /// Writes what waits, when it may be written again.
