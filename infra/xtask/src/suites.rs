@@ -142,8 +142,14 @@ fn wasm(place: &Place) -> Result<Count> {
     Ok(Count::FAILED)
 }
 
+/// Every program that tests start: the host, what judges histories, the stand-in for Spin. Always the same packages
+/// together, because another choice would have other features, and build everything again.
+fn binaries(place: &Place) -> Result<()> {
+    run_command(place.cargo().args(["build", "--release", "--package", "chatcall", "--package", "sim", "--package", "spin-stand-in", "--bins", "--locked"]))
+}
+
 fn node(place: &Place) -> Result<Count> {
-    run_command(place.cargo().args(["build", "--release", "--package", "chatcall", "--locked"]))?;
+    binaries(place)?;
     let mut count = Count::default();
     let mut command: Command = place.command("npm");
     command.args(["test", "--prefix", NODE_TESTS]).env("CHATCALL_BIN", product::binary(place));
@@ -152,7 +158,7 @@ fn node(place: &Place) -> Result<Count> {
 }
 
 fn spin(place: &Place) -> Result<Count> {
-    run_command(place.cargo().args(["build", "--release", "--package", "chatcall", "--package", "spin-stand-in", "--locked"]))?;
+    binaries(place)?;
     let mut count = Count::default();
     let mut command: Command = place.command("npm");
     command.args(["run", "spin", "--prefix", NODE_TESTS]).env("HOST", "spin").env("CHATCALL_BIN", product::binary(place));
@@ -163,7 +169,7 @@ fn spin(place: &Place) -> Result<Count> {
 /// Stock clients that do nothing for ten minutes, on our own host and on workerd.
 fn idle(place: &Place) -> Result<Beside> {
     cloudflare::build(place)?;
-    run_command(place.cargo().args(["build", "--release", "--package", "chatcall", "--locked"]))?;
+    binaries(place)?;
     let mut command = place.command("npm");
     command.args(["run", "idle", "--prefix", NODE_TESTS]).env("CHATCALL_BIN", product::binary(place));
     Beside::start(&mut command)
@@ -171,8 +177,7 @@ fn idle(place: &Place) -> Result<Beside> {
 
 fn cloudflare(place: &Place) -> Result<Count> {
     cloudflare::build(place)?;
-    // What judges histories stands beside the binary.
-    run_command(place.cargo().args(["build", "--release", "--package", "sim", "--bin", "check-history", "--locked"]))?;
+    binaries(place)?;
     let mut count = Count::default();
     for script in ["conformance", "workerd"] {
         let mut part = Count::default();

@@ -9,6 +9,7 @@ use edge_core::auth::internal as signature;
 use edge_core::error::Failure;
 use edge_core::internal::{ANSWER_HEADER, ANSWERED, Forwarded, PEOPLE_BATCH, PEOPLE_READ, PING, POLLING, REFUSED, callable};
 use edge_core::limits;
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wire::{ErrorCode, Timestamp};
@@ -47,7 +48,10 @@ impl Internal {
             Ok(body) => (self.serve(frontend, &path, body).await, ANSWERED),
             Err(refusal) => {
                 self.tell(&refusal, address);
-                (frontend.failure(&path, &refusal), REFUSED)
+                let mut response = frontend.failure(&path, &refusal);
+                // The body may not have been read: nothing more can come on this connection.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                (response, REFUSED)
             }
         };
         response.headers_mut().insert(ANSWER_HEADER, HeaderValue::from_static(word));
