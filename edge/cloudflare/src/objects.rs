@@ -37,6 +37,7 @@ struct Host {
     requests: Cell<u64>,
     /// Counts lives: what was begun for one is of no use to another.
     life: Cell<u64>,
+    turns: RefCell<calls::Turns>,
     sleep: sleep::Sleep,
     meter: meter::Meter,
 }
@@ -75,7 +76,7 @@ fn failed(sentence: impl Into<String>) -> Error {
 impl Host {
     fn new(state: State, env: Env, kind: Kind) -> Rc<Self> {
         let (sleep, meter) = (sleep::Sleep::new(&env), meter::Meter::new(&env));
-        Rc::new(Self { state, env, kind, inner: RefCell::default(), requests: Cell::new(0), life: Cell::new(0), sleep, meter })
+        Rc::new(Self { state, env, kind, inner: RefCell::default(), requests: Cell::new(0), life: Cell::new(0), turns: RefCell::default(), sleep, meter })
     }
 
     fn id(&self) -> ObjectId {

@@ -50,7 +50,7 @@ impl Host {
         let Ok(mut inner) = self.inner.try_borrow_mut() else { return };
         // The runtime lets 10 s pass, a socket that is not authenticated has 5.
         let nobody_waits = inner.polls.is_empty() && inner.answers.is_empty() && inner.fresh.is_empty();
-        if inner.object.is_some() && nobody_waits && inner.held.is_empty() && inner.holding == 0 {
+        if inner.object.is_some() && nobody_waits && inner.held.is_empty() && inner.holding == 0 && self.turns.borrow().is_empty() {
             let epoch = inner.epoch;
             *inner = Inner { epoch, ..Inner::default() };
         }
