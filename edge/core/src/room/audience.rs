@@ -48,6 +48,11 @@ struct There {
     version: u64,
     /// The gateway was sent this version.
     told: bool,
+    /// Batches that were not answered yet.
+    under_way: u32,
+    /// The gateway had forgotten its audience: what it did not take, and what has come since, goes there in one batch
+    /// when nothing is under way any more. Else newer events would pass older ones.
+    again: Option<(Vec<Numbered>, Vec<LiveEvent>)>,
 }
 
 /// A call of ours that is under way.
@@ -97,6 +102,8 @@ impl Audience {
             users: BTreeSet::new(),
             version: 0,
             told: false,
+            under_way: 0,
+            again: None,
         });
         if at.epoch < there.epoch {
             return arrival;
@@ -248,6 +255,12 @@ impl Ready {
         tell_users: bool,
     ) {
         let Some(there) = self.audience.gateways.get_mut(gateway) else { return };
+        if let Some(again) = &mut there.again {
+            again.0.extend(durable);
+            again.1.extend(live);
+            return;
+        }
+        there.under_way += 1;
         let users = (tell_users || !there.told).then(|| there.users.iter().copied().collect());
         there.told = true;
         let batch = users.is_none().then(|| (durable.clone(), live.clone()));
@@ -286,19 +299,38 @@ impl Ready {
                     self.release_held(fx, room);
                 }
             }
-            (Some(Called::Deliver { gateway, epoch, .. }), Ok(Message::Accepted { stale: true, .. })) => {
-                self.gone(fx, room, &gateway, epoch);
-            }
-            (Some(Called::Deliver { gateway, batch, .. }), Ok(Message::Accepted { unknown_audience: true, .. })) => {
-                let (durable, live) = batch.unwrap_or_default();
-                self.deliver_to(fx, room, &gateway, durable, live, true);
-            }
-            (Some(Called::Deliver { gateway, .. }), Err(_)) => {
-                self.audience.behind.insert(gateway);
-                self.audience.retry_at = Some(now.plus_ms(limits::DELIVER_RETRY_MS));
+            (Some(Called::Deliver { gateway, epoch, batch }), result) => {
+                let there = self.audience.gateways.get_mut(&gateway).filter(|there| there.epoch == epoch);
+                if let Some(there) = there {
+                    there.under_way = there.under_way.saturating_sub(1);
+                    if matches!(result, Ok(Message::Accepted { unknown_audience: true, .. })) {
+                        let (durable, live) = batch.unwrap_or_default();
+                        let again = there.again.get_or_insert_default();
+                        again.0.extend(durable);
+                        again.1.extend(live);
+                    }
+                }
+                match result {
+                    Ok(Message::Accepted { stale: true, .. }) => self.gone(fx, room, &gateway, epoch),
+                    Err(_) => {
+                        self.audience.behind.insert(gateway.clone());
+                        self.audience.retry_at = Some(now.plus_ms(limits::DELIVER_RETRY_MS));
+                    }
+                    _ => {}
+                }
+                self.deliver_again(fx, room, &gateway);
             }
             _ => {}
         }
+    }
+
+    /// Repeats what a gateway without an audience did not take, in order.
+    fn deliver_again(&mut self, fx: &mut Effects, room: RoomId, gateway: &str) {
+        let Some(there) = self.audience.gateways.get_mut(gateway).filter(|there| there.under_way == 0) else { return };
+        let Some((mut durable, live)) = there.again.take() else { return };
+        durable.sort_by_key(|numbered| numbered.seq);
+        durable.dedup_by_key(|numbered| numbered.seq);
+        self.deliver_to(fx, room, gateway, durable, live, true);
     }
 
     /// The gateway is in another life: ask the Users again.

@@ -284,28 +284,49 @@ fn a_gateway_in_another_life_is_asked_for_again_and_not_for_ever() {
     assert_eq!(host.delivered().len(), 1);
 }
 
+/// Call, whether the users were told, and the events of the batches that were sent since the last look.
+fn batches(host: &mut Host) -> Vec<(CallKey, bool, Vec<u64>)> {
+    let seen = std::mem::take(&mut host.seen);
+    let batch = |output: &Output| match output {
+        Output::Object { call, msg: Message::Deliver { users, durable, .. }, .. } => {
+            Some((*call, users.is_some(), durable.iter().map(|numbered| numbered.seq).collect()))
+        }
+        _ => None,
+    };
+    seen.iter().filter_map(batch).collect()
+}
+
+fn taken(unknown_audience: bool) -> Result<Message, crate::object::CallError> {
+    Ok(Message::Accepted { stale: false, unknown_audience })
+}
+
 #[test]
-fn an_unknown_audience_is_repeated_with_its_users() {
+fn what_a_gateway_without_audience_did_not_take_is_repeated_in_order_and_ahead_of_what_came_since() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);
-    host.send(1, "first", None);
-    host.send(1, "second", None);
-    let (call, users) = host
-        .seen
-        .iter()
-        .find_map(|output| match output {
-            Output::Object { call, msg: Message::Deliver { users, .. }, .. } => Some((*call, users.clone())),
-            _ => None,
-        })
-        .expect("delivered");
-    assert_eq!(users, None, "the gateway was told before");
-    host.seen.clear();
-    host.give(Input::Reply { call, result: Ok(Message::Accepted { stale: false, unknown_audience: true }) });
-    let again = host.seen.iter().find_map(|output| match output {
-        Output::Object { msg: Message::Deliver { users: Some(users), durable, .. }, .. } => Some((users.len(), durable.len())),
-        _ => None,
-    });
-    assert_eq!(again, Some((2, 1)));
+    let told = batches(&mut host);
+    assert!(told.iter().all(|(_, users, _)| *users), "the gateway learns who its audience is");
+    for (call, ..) in told {
+        host.give(Input::Reply { call, result: taken(false) });
+    }
+    host.send(1, "1", None);
+    let first = batches(&mut host);
+    host.give(Input::Reply { call: first[0].0, result: taken(false) });
+    host.send(1, "2", None);
+    let second = batches(&mut host);
+    host.send(1, "3", None);
+    let third = batches(&mut host);
+    assert!(!second[0].1 && !third[0].1, "the gateway was told before");
+    host.give(Input::Reply { call: second[0].0, result: taken(true) });
+    assert!(batches(&mut host).is_empty(), "another one is under way");
+    host.send(1, "4", None);
+    assert!(batches(&mut host).is_empty(), "nothing passes what was not taken");
+    host.give(Input::Reply { call: third[0].0, result: taken(true) });
+    let again = batches(&mut host);
+    assert_eq!((again.len(), again[0].1, &again[0].2), (1, true, &vec![2, 3, 4]));
+    host.give(Input::Reply { call: again[0].0, result: taken(false) });
+    host.send(1, "5", None);
+    assert_eq!(batches(&mut host)[0].2, [5]);
 }
 
 #[test]
