@@ -79,7 +79,9 @@ class Device {
 
   /** As people read: what came in the last seconds, at once. */
   read() {
-    for (const [conversationId, seq] of this.unread) this.call('chat:markRead', { conversationId, upToSeq: seq });
+    for (const [conversationId, upTo] of this.unread) {
+      this.call('chat:markRead', { conversationId, upTo }).then((ack) => { if (!ack?.ok) throw new Error(`markRead: ${JSON.stringify(ack)}`); });
+    }
     this.unread.clear();
   }
 
