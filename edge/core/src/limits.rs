@@ -105,7 +105,7 @@ pub const MARKS_COALESCE_MS: u64 = 3_000;
 /// A projection that nobody waits for is written within this time where the people database is elsewhere.
 pub const PROJECT_COALESCE_MS: u64 = 3_000;
 /// As many times in it; what is more waits for its end.
-pub const PROJECT_WRITES: u32 = 2;
+pub const PROJECT_WRITES: u32 = 4;
 /// Presence changes are told at most this often per watcher.
 pub const PRESENCE_COALESCE_MS: u64 = 1_000;
 /// Watchers that could not be told of a presence change are told again after this time.

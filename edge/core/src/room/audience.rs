@@ -111,6 +111,8 @@ impl Audience {
         if at.epoch > there.epoch {
             arrival.restarted = true;
             arrival.lost = std::mem::take(&mut there.users);
+            // Answers to its former life count no more, and who is left there pulls.
+            (there.under_way, there.again) = (0, None);
             arrival.lost.remove(&user);
         }
         if there.users.insert(user) {
