@@ -9,7 +9,6 @@ use edge_core::auth::internal as signature;
 use edge_core::error::Failure;
 use edge_core::internal::{ANSWER_HEADER, ANSWERED, Forwarded, PEOPLE_BATCH, PEOPLE_READ, PING, POLLING, REFUSED, callable};
 use edge_core::limits;
-use http::header::CONNECTION;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wire::{ErrorCode, Timestamp};
@@ -48,10 +47,7 @@ impl Internal {
             Ok(body) => (self.serve(frontend, &path, body).await, ANSWERED),
             Err(refusal) => {
                 self.tell(&refusal, address);
-                let mut response = frontend.failure(&path, &refusal);
-                // The body may not have been read: nothing more can come on this connection.
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                (response, REFUSED)
+                (frontend.failure(&path, &refusal), REFUSED)
             }
         };
         response.headers_mut().insert(ANSWER_HEADER, HeaderValue::from_static(word));
@@ -60,17 +56,22 @@ impl Internal {
 
     /// The body, if all of the request is signed with our key and fresh.
     async fn verified(&self, frontend: &Frontend, request: Request<Incoming>, path: &str) -> Result<Bytes, Failure> {
+        let (head, body) = request.into_parts();
         let Some(key) = &self.key else {
+            drain(body).await;
             let failure = Failure::new(ErrorCode::NodeUnavailable);
             return Err(failure.saying("ROOM_HOST_KEY is not set on this host: it takes no requests of other hosts"));
         };
         let unsigned = |why: &str| Failure::new(ErrorCode::Unauthorized).saying(&format!("this request is not signed with ROOM_HOST_KEY: {why}"));
-        let (head, body) = request.into_parts();
-        let (at, tag) = signed(&head.headers).ok_or_else(|| unsigned("no signature"))?;
+        let Some((at, tag)) = signed(&head.headers) else {
+            drain(body).await;
+            return Err(unsigned("no signature"));
+        };
         let stale = || unsigned("its time is more than 30 s from ours");
         let now = || Timestamp(frontend.clock.now_ms());
-        // Before anything is read for a stranger.
+        // Before anything is computed for a stranger.
         if now().since(at).max(at.since(now())) > limits::INTERNAL_REQUEST_MS {
+            drain(body).await;
             return Err(stale());
         }
         if head.uri.query().is_some() {
@@ -110,6 +111,11 @@ impl Internal {
         tracing::warn!(address, more = told.kept_back, "an internal request was refused: {}", refusal.sentence());
         *told = Told { last: Some(Instant::now()), kept_back: 0 };
     }
+}
+
+/// Lets a refused body pass: who is cut off while sending never reads why, and the next request would meet a dead connection.
+async fn drain(body: Incoming) {
+    let _ = read_body(body, limits::INTERNAL_BODY_BYTES).await;
 }
 
 /// Time and signature, where both are there.
