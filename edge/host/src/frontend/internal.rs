@@ -75,6 +75,7 @@ impl Internal {
             return Err(stale());
         }
         if head.uri.query().is_some() {
+            drain(body).await;
             return Err(unsigned("a query is never signed"));
         }
         let body = read_body(body, limits::INTERNAL_BODY_BYTES).await.map_err(|error| match error {
