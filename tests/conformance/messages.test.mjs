@@ -177,6 +177,21 @@ describe('M2 idempotency', needs('objects'), () => {
     assert.equal((await post(ann, talk, { type: 'text', content: 'one', clientId: key })).status, 200);
   });
 
+  test('a repeat far below the newest message is answered as the first time', needs('unlimited'), async () => {
+    const talk = await crew();
+    const old = [];
+    for (let n = 0; n < 3; n += 1) old.push({ content: `old ${n}`, type: 'text', clientId: clientId() });
+    const firsts = [];
+    for (const body of old) firsts.push((await post(ann, talk, body)).body);
+    for (let part = 0; part < 10; part += 1) await Promise.all(Array.from({ length: 25 }, () => send(bob, talk.id, 'between', { clientId: clientId() })));
+    for (const [n, body] of old.entries()) {
+      const again = await post(ann, talk, body);
+      assert.deepEqual([again.status, again.body], [200, firsts[n]]);
+      isError(await post(ann, talk, { ...body, content: 'other words' }), 409, 'CONFLICT');
+    }
+    assert.equal((await send(ann, talk.id, 'newest')).seq, 254);
+  });
+
   test('the key is the sender\'s own: another person may use it', async () => {
     const talk = await crew();
     const key = clientId();

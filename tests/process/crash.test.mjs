@@ -136,6 +136,24 @@ describe('kill -9', () => {
     await server.stop();
   });
 
+  test('M2 a key outlives the life that took it, however old its message', { timeout: 60_000 }, async () => {
+    const server = await start();
+    const [ann, bob] = await people(server, 'ann', 'bob');
+    const talk = await direct(ann, bob);
+    const send = (n, content = `m${n}`) => ann.rest.post(`/api/chats/conversations/${talk.id}/messages`, { content, type: 'text', clientId: `key-${n}` });
+    const firsts = [];
+    for (let n = 0; n < 300; n += 1) firsts.push((await send(n)).body);
+    await server.kill();
+    await server.start();
+    for (const n of [0, 63, 64, 150, 255, 256, 299]) {
+      const again = await send(n);
+      assert.deepEqual([again.status, again.body], [200, firsts[n]]);
+      assert.equal((await send(n, 'other words')).status, 409);
+    }
+    assert.equal((await send(300)).body.message.seq, 301);
+    await server.stop();
+  });
+
   test('M7 an acknowledged read mark survives', { timeout: 60_000 }, async () => {
     const server = await start();
     const [ann, bob] = await people(server, 'ann', 'bob');

@@ -112,8 +112,10 @@ pub const PRESENCE_COALESCE_MS: u64 = 1_000;
 pub const TELL_AGAIN_MS: u64 = 5_000;
 /// Keys of repeated sends are kept at least this long (M2).
 pub const DEDUPE_MS: u64 = 7 * 24 * 3_600_000;
-/// Keys of repeated sends that a Room keeps in memory.
-pub const DEDUPE_KEYS: usize = 10_000;
+/// Keys of repeated sends that a Room keeps at most: 1.6 sends a second over [`DEDUPE_MS`].
+pub const DEDUPE_KEYS: usize = 1_000_000;
+/// A bundle of keys is stored with every so many seqs; the keys above it are among the messages that a start loads.
+pub const KEYS_BUNDLE: u64 = 64;
 /// Sends without `clientId` whose call a Room remembers, against repetition between objects.
 pub const CALLS_REMEMBERED: usize = 64;
 /// Messages per minute of one user (V-27).

@@ -7,6 +7,7 @@ mod audience;
 mod create;
 mod history;
 mod ids;
+mod keys;
 mod load;
 mod marks;
 mod send;
@@ -27,6 +28,7 @@ use crate::settings::Settings;
 use audience::Audience;
 use history::Read;
 use ids::MessageIds;
+use keys::Keys;
 
 /// Messages kept in memory: pages of most replays and histories come from here.
 const RECENT: usize = 200;
@@ -139,15 +141,6 @@ struct Ready {
     /// Calls whose reply matters.
     calls: BTreeMap<CallKey, audience::Called>,
     said_goodbye: bool,
-}
-
-/// Keys of repeated sends (M2).
-#[derive(Debug, Default)]
-struct Keys {
-    seqs: BTreeMap<UserId, BTreeMap<String, u64>>,
-    len: usize,
-    /// Every key of the last [`limits::DEDUPE_MS`] is here: an unknown one is new.
-    complete: bool,
 }
 
 impl Room {

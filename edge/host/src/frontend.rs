@@ -44,6 +44,8 @@ pub type Body = wasmtime_wasi_http::WasiBody;
 const HEAD_WAIT: Duration = Duration::from_secs(5);
 /// How long a client may take to send a body.
 const BODY_WAIT: Duration = Duration::from_secs(15);
+/// So much of a refused body is taken, that its sender reads the refusal.
+const REFUSED_BODY_BYTES: usize = 4 << 20;
 /// How long connections may take to finish after the end was announced.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 /// How long a peer may leave what we sent unacknowledged, or take nothing.
@@ -275,20 +277,33 @@ enum BodyError {
     Broken,
 }
 
-/// The whole body, if it has at most `limit` bytes and comes in time.
-async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, BodyError> {
+/// The whole body, if it has at most `limit` bytes and comes in time. One that is too large passes unread first: who is
+/// cut off while sending never reads why.
+async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, BodyError> {
     use hyper::body::Body as _;
-    if body.size_hint().lower() > limit as u64 {
-        return Err(BodyError::TooLarge);
-    }
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    match tokio::time::timeout(BODY_WAIT, http_body_util::Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(BodyError::TooLarge),
-        Ok(Err(_)) => Err(BodyError::Broken),
-        Err(_) => Err(BodyError::TooSlow),
+    let read = async {
+        if body.size_hint().lower() <= limit as u64 {
+            match http_body_util::Limited::new(&mut body, limit).collect().await {
+                Ok(collected) => return Ok(collected.to_bytes()),
+                Err(error) if error.is::<http_body_util::LengthLimitError>() => {}
+                Err(_) => return Err(BodyError::Broken),
+            }
+        }
+        let_pass(body).await;
+        Err(BodyError::TooLarge)
+    };
+    tokio::time::timeout(BODY_WAIT, read).await.unwrap_or(Err(BodyError::TooSlow))
+}
+
+/// Takes what is left of a refused body and throws it away.
+async fn let_pass(body: Incoming) {
+    use hyper::body::Body as _;
+    if body.size_hint().lower() <= REFUSED_BODY_BYTES as u64 {
+        let mut rest = http_body_util::Limited::new(body, REFUSED_BODY_BYTES);
+        let _ = tokio::time::timeout(BODY_WAIT, async { while let Some(Ok(_)) = rest.frame().await {} }).await;
     }
 }
 

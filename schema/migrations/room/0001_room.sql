@@ -50,6 +50,5 @@ CREATE TABLE room_messages (
     edited_at INTEGER,
     deleted_at INTEGER,
     digest BLOB NOT NULL,
-    PRIMARY KEY (room_id, seq),
-    UNIQUE (room_id, sender_id, client_id)
+    PRIMARY KEY (room_id, seq)
 ) WITHOUT ROWID;

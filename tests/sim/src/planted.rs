@@ -159,7 +159,7 @@ impl Planted {
     fn twist(self, kind: Kind) -> Option<Box<dyn Twist>> {
         let twist: Box<dyn Twist> = match (self, kind) {
             (Self::DroppedWrite, Kind::Room) => Box::new(DroppedWrite(0)),
-            (Self::MemoryOnlyDedupe, Kind::Room) => Box::new(MemoryOnlyDedupe(0)),
+            (Self::MemoryOnlyDedupe, Kind::Room) => Box::new(MemoryOnlyDedupe),
             (Self::NoDedupe, Kind::Room) => Box::new(NoDedupe(0)),
             (Self::ReceiptOverwrite, Kind::Room) => Box::new(ReceiptOverwrite::default()),
             (Self::StaleHistory, Kind::Room) => Box::new(StaleHistory(None)),
@@ -322,40 +322,23 @@ impl Twist for DroppedWrite {
     }
 }
 
-/// Stores each key under the life that saw it, and finds none again.
-struct MemoryOnlyDedupe(u64);
+/// Knows no key of an earlier life.
+struct MemoryOnlyDedupe;
 
 impl Twist for MemoryOnlyDedupe {
     fn input(&mut self, mut input: Input, _: Timestamp) -> Input {
-        match &mut input {
-            Input::Started { epoch, .. } => self.0 = *epoch,
-            Input::Loaded { result: Ok(all), .. } => {
-                for rows in all {
-                    // The keys: sender, client_id, seq, created_at.
-                    rows.retain(|row| !(row.len() == 4 && matches!(row.get(2), Some(Value::Integer(_)))));
-                    for value in rows.iter_mut().filter_map(|row| if row.len() > 10 { row.get_mut(3) } else { None }) {
-                        if let Value::Text(key) = value
-                            && let Some((bare, _)) = key.split_once('~')
-                        {
-                            *value = Value::from(bare);
-                        }
+        if let Input::Loaded { result: Ok(all), .. } = &mut input {
+            for rows in all {
+                // Bundles: last_seq, sent_at, keys. Messages have theirs in the fourth column.
+                rows.retain(|row| !(row.len() == 3 && matches!(row.get(2), Some(Value::Blob(_)))));
+                for value in rows.iter_mut().filter_map(|row| if row.len() > 10 { row.get_mut(3) } else { None }) {
+                    if let Value::Text(key) = value {
+                        key.push('~');
                     }
                 }
             }
-            _ => {}
         }
         input
-    }
-
-    fn output(&mut self, mut output: Output, out: &mut VecDeque<Output>) {
-        if let Output::Persist { statements, .. } = &mut output {
-            for statement in statements.iter_mut().filter(|statement| inserts_message(statement)) {
-                if let Some(Value::Text(key)) = statement.params.get_mut(4) {
-                    key.push_str(&format!("~{}", self.0));
-                }
-            }
-        }
-        out.push_back(output);
     }
 }
 

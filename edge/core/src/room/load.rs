@@ -12,7 +12,7 @@ use crate::sql::{self, Row, Rows, projection};
 impl Room {
     /// Asks storage for the conversation.
     pub(super) fn begin_load(&mut self) -> u64 {
-        self.fx.load(Store::Own, sql::room::load(self.id, RECENT, limits::DEDUPE_KEYS))
+        self.fx.load(Store::Own, sql::room::load(self.id, RECENT))
     }
 
     pub(super) fn loaded(&mut self, load: u64, result: Result<Vec<Rows>, PersistError>, now: Timestamp) {
@@ -48,7 +48,7 @@ impl Room {
             }
             return;
         };
-        self.state = match parse(rows, self.id, self.seed, now) {
+        self.state = match parse(rows, self.id, self.seed) {
             Loaded::Absent => State::Absent,
             Loaded::Ready(ready) => {
                 let mut ready = ready;
@@ -115,8 +115,8 @@ enum Loaded {
     Ready(Box<Ready>),
 }
 
-fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32], now: Timestamp) -> Loaded {
-    let [meta, members, messages, keys]: [Rows; 4] = match rows.try_into() {
+fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32]) -> Loaded {
+    let [meta, members, messages, bundles]: [Rows; 4] = match rows.try_into() {
         Ok(four) => four,
         Err(_) => return Loaded::Damaged,
     };
@@ -134,7 +134,9 @@ fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32], now: Timestamp) ->
             _ => return Loaded::Damaged,
         }
     }
+    let Some(mut keys) = Keys::from_bundles(&bundles) else { return Loaded::Damaged };
     for row in &recent {
+        keys.insert(row);
         if let Some(seat) = row.sender.and_then(|sender| seats.get_mut(&sender)) {
             seat.own_seq = row.seq;
             seat.delivered_seq = seat.delivered_seq.max(row.seq);
@@ -148,7 +150,7 @@ fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32], now: Timestamp) ->
         head,
         count,
         ids,
-        keys: parse_keys(&keys, now),
+        keys,
         ..Ready::empty(meta, seats, recent, room, seed)
     }))
 }
@@ -168,7 +170,7 @@ impl Ready {
             head: 0,
             count: 0,
             recent,
-            keys: Keys { complete: true, ..Keys::default() },
+            keys: Keys::default(),
             once: VecDeque::new(),
             ids: MessageIds::new(room, None, seed),
             audience: super::Audience::default(),
@@ -182,22 +184,6 @@ impl Ready {
             said_goodbye: false,
         }
     }
-}
-
-fn parse_keys(rows: &Rows, now: Timestamp) -> Keys {
-    let mut keys = Keys::default();
-    let mut oldest = now;
-    for row in rows {
-        let (Some(seq), Some(at)) = (row.get(2).and_then(sql::Value::as_u64), row.get(3).and_then(sql::Value::as_u64)) else {
-            continue;
-        };
-        oldest = oldest.min(Timestamp(at));
-        if let (Some(sender), Some(key)) = (row.first().and_then(user_id), row.get(1).and_then(sql::Value::as_str)) {
-            keys.insert(sender, key.to_owned(), seq);
-        }
-    }
-    keys.complete = rows.len() < limits::DEDUPE_KEYS || now.since(oldest) > limits::DEDUPE_MS;
-    keys
 }
 
 fn user_id(value: &sql::Value) -> Option<UserId> {
@@ -269,32 +255,4 @@ fn kind_from(word: &str) -> Option<MessageKind> {
         "system" => MessageKind::System,
         _ => return None,
     })
-}
-
-impl Keys {
-    pub(super) fn insert(&mut self, sender: UserId, key: String, seq: u64) {
-        if self.seqs.entry(sender).or_default().insert(key, seq).is_none() {
-            self.len += 1;
-        }
-        if self.len > 2 * limits::DEDUPE_KEYS {
-            self.trim();
-        }
-    }
-
-    pub(super) fn get(&self, sender: UserId, key: &str) -> Option<u64> {
-        self.seqs.get(&sender)?.get(key).copied()
-    }
-
-    /// Keeps the newest [`limits::DEDUPE_KEYS`]; from now on an unknown key must be looked up.
-    fn trim(&mut self) {
-        let mut seqs: Vec<u64> = self.seqs.values().flat_map(|keys| keys.values().copied()).collect();
-        seqs.sort_unstable();
-        let Some(&least) = seqs.len().checked_sub(limits::DEDUPE_KEYS).and_then(|at| seqs.get(at)) else { return };
-        for keys in self.seqs.values_mut() {
-            keys.retain(|_, seq| *seq >= least);
-        }
-        self.seqs.retain(|_, keys| !keys.is_empty());
-        self.len = self.seqs.values().map(BTreeMap::len).sum();
-        self.complete = false;
-    }
 }

@@ -19,6 +19,8 @@ pub(super) struct Decision {
     call: CallKey,
     actor: Actor,
     message: NewMessage,
+    /// The first read is the message that may have had its key.
+    keyed: bool,
 }
 
 impl Room {
@@ -34,23 +36,20 @@ impl Room {
             let message = ready.render(self.id, row);
             return self.fx.reply(&from, call, Message::Sent { message, repeated: true });
         }
-        let used = message.client_id.as_deref().map(|key| ready.keys.get(actor.id, key));
-        let known = match used {
-            None => Some(None),
-            Some(Some(seq)) => ready.recent_at(seq).map(|row| Some(row.clone())),
-            Some(None) => ready.keys.complete.then_some(None),
-        };
-        match known {
-            Some(Some(row)) => return self.repeat(&from, call, &row, &actor, &message),
-            Some(None) if message.reply_to.is_none_or(|id| ready.recent.iter().any(|row| row.id == id)) => {}
-            _ => {
-                let key = message.client_id.as_deref().map(|key| sql::room::by_key(self.id, actor.id, key));
-                let reply_to = message.reply_to.map(|id| sql::room::seqs_of(self.id, &[id])).unwrap_or_default();
-                let statements = key.into_iter().chain(reply_to).collect();
-                let load = self.fx.load(Store::Own, statements);
-                ready.blocked = Some((load, Decision { from, call, actor, message }));
-                return;
-            }
+        let used = message.client_id.as_deref().and_then(|key| ready.keys.seq_of(actor.id, key));
+        let first = used.and_then(|seq| ready.recent_at(seq));
+        if let Some(row) = first.filter(|row| row.has_key_of(&actor, &message)) {
+            let row = row.clone();
+            return self.repeat(&from, call, &row, &message);
+        }
+        let keyed = used.filter(|_| first.is_none()).map(|seq| sql::room::at(self.id, seq));
+        let unknown = message.reply_to.filter(|id| ready.recent.iter().all(|row| row.id != *id));
+        if keyed.is_some() || unknown.is_some() {
+            let reply_to = unknown.map(|id| sql::room::seqs_of(self.id, &[id])).unwrap_or_default();
+            let decision = Decision { from, call, actor, message, keyed: keyed.is_some() };
+            let load = self.fx.load(Store::Own, keyed.into_iter().chain(reply_to).collect());
+            ready.blocked = Some((load, decision));
+            return;
         }
         if rated && let Err(wait_ms) = ready.admit(actor.id, now) {
             return self.refuse(&from, call, Failure::rate_limited(wait_ms));
@@ -60,28 +59,28 @@ impl Room {
 
     /// A read has answered what memory could not.
     pub(super) fn decide(&mut self, decision: Decision, result: Result<Vec<Rows>, PersistError>, now: Timestamp) {
-        let Decision { from, call, actor, message } = decision;
+        let Decision { from, call, actor, message, keyed } = decision;
         let Ok(rows) = result else {
             return self.refuse(&from, call, ErrorCode::MessageSendFailed);
         };
         let mut rows = rows.into_iter();
-        if message.client_id.is_some()
+        if keyed
             && let Some(row) = rows.next().and_then(|found| found.first().and_then(parse_message))
+            && row.has_key_of(&actor, &message)
         {
-            return self.repeat(&from, call, &row, &actor, &message);
+            return self.repeat(&from, call, &row, &message);
         }
-        if message.reply_to.is_some() && rows.next().is_none_or(|found| found.is_empty()) {
+        if rows.next().is_some_and(|found| found.is_empty()) {
             return self.refuse(&from, call, Failure::invalid("replyTo", "The message to reply to is not in this conversation"));
         }
         self.accept(&from, call, &actor, message, now);
     }
 
     /// The same key again: the first answer for the same content, `CONFLICT` for another (M2).
-    fn repeat(&mut self, from: &ObjectId, call: CallKey, row: &Stored, actor: &Actor, message: &NewMessage) {
+    fn repeat(&mut self, from: &ObjectId, call: CallKey, row: &Stored, message: &NewMessage) {
         let State::Ready(ready) = &mut self.state else { return };
         let again = Stored { content: message.content.clone(), kind: message.kind, ..Stored::of(row, message) };
         let same = row.edited_at.is_some() || row.deleted_at.is_some() || again.digest_in(self.id) == row.digest;
-        debug_assert_eq!(row.sender, Some(actor.id));
         if same {
             let message = ready.render(self.id, row);
             self.fx.reply(from, call, Message::Sent { message, repeated: true });
@@ -96,7 +95,8 @@ impl Room {
         ready.note_call(from, call, &row);
         let previous = ready.recent.iter().rev().find_map(|earlier| earlier.sender);
         let kept = ready.remember(row.clone()).map(|(user, own_seq)| sql::room::keep_own(self.id, user, own_seq));
-        self.fx.persist(std::iter::once(sql::room::insert_message(self.id, &row)).chain(kept).collect());
+        let keys = ready.keys.bundle(self.id, &ready.recent, now);
+        self.fx.persist(std::iter::once(sql::room::insert_message(self.id, &row)).chain(kept).chain(keys).collect());
         ready.project_head(&mut self.fx, self.id);
         if let Some(previous) = previous
             && previous != actor.id
@@ -185,9 +185,7 @@ impl Ready {
 
     /// The member whose newest own message is not among the newest of the room any more, if there is one.
     fn remember(&mut self, row: Stored) -> Option<(UserId, u64)> {
-        if let (Some(sender), Some(key)) = (row.sender, &row.client_id) {
-            self.keys.insert(sender, key.clone(), row.seq);
-        }
+        self.keys.insert(&row);
         self.recent.push_back(row);
         let gone = if self.recent.len() > RECENT { self.recent.pop_front() } else { None }?;
         let sender = gone.sender?;
@@ -203,6 +201,11 @@ impl Stored {
             metadata: message.metadata.as_ref().map(ToString::to_string),
             ..first.clone()
         }
+    }
+
+    /// Whether this is what `actor` sent with the key of `message`.
+    fn has_key_of(&self, actor: &Actor, message: &NewMessage) -> bool {
+        self.sender == Some(actor.id) && self.client_id.is_some() && self.client_id == message.client_id
     }
 
     /// The word in storage.

@@ -1,5 +1,6 @@
 //! Rules of a Room that need no storage: loads of a new conversation find nothing, everything else is in memory.
 
+mod keys;
 mod sleep;
 
 use wire::{ConversationType, ErrorCode, MessageKind, RoomId, Timestamp, UserId, uuid_v7};
@@ -296,7 +297,7 @@ fn batches(host: &mut Host) -> Vec<(CallKey, bool, Vec<u64>)> {
     seen.iter().filter_map(batch).collect()
 }
 
-fn taken(unknown_audience: bool) -> Result<Message, crate::object::CallError> {
+fn taken(unknown_audience: bool) -> Result<Message, CallError> {
     Ok(Message::Accepted { stale: false, unknown_audience })
 }
 

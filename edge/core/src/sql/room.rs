@@ -32,7 +32,7 @@ macro_rules! seq_of_id {
 
 /// Everything a Room needs before its first decision: meta, members, newest messages, keys of repeated sends.
 #[must_use]
-pub fn load(room: RoomId, recent: usize, keys: usize) -> Vec<Statement> {
+pub fn load(room: RoomId, recent: usize) -> Vec<Statement> {
     vec![
         Statement::new(
             "SELECT type, name, avatar_url, created_by, created_at, generation FROM rooms WHERE room_id=?1",
@@ -44,10 +44,7 @@ pub fn load(room: RoomId, recent: usize, keys: usize) -> Vec<Statement> {
             vec![room.into()],
         ),
         Statement::new(message_query!("ORDER BY seq DESC LIMIT ?2"), vec![room.into(), (recent as u64).into()]),
-        Statement::new(
-            "SELECT sender_id, client_id, seq, created_at FROM room_messages WHERE room_id=?1 ORDER BY seq DESC LIMIT ?2",
-            vec![room.into(), (keys as u64).into()],
-        ),
+        Statement::new("SELECT last_seq, sent_at, keys FROM room_keys WHERE room_id=?1 ORDER BY last_seq", vec![room.into()]),
     ]
 }
 
@@ -121,7 +118,7 @@ pub fn set_blocks(room: RoomId, user: UserId, on: bool) -> Statement {
     )
 }
 
-/// Inserts a message: row, seq and key are one row, so they are one transaction.
+/// Inserts a message: seq and key are in its row, so they are one transaction.
 #[must_use]
 pub fn insert_message(room: RoomId, message: &Stored) -> Statement {
     Statement::new(
@@ -183,10 +180,25 @@ pub fn from_message(room: RoomId, id: MessageId, limit: u64) -> Statement {
     )
 }
 
-/// The message that a sender gave this key.
+/// The message with this number, if it is one.
 #[must_use]
-pub fn by_key(room: RoomId, sender: UserId, client_id: &str) -> Statement {
-    Statement::new(message_query!("AND sender_id=?2 AND client_id=?3"), vec![room.into(), sender.into(), client_id.into()])
+pub fn at(room: RoomId, seq: u64) -> Statement {
+    Statement::new(message_query!("AND seq=?2"), vec![room.into(), seq.into()])
+}
+
+/// Stores a bundle of keys.
+#[must_use]
+pub fn insert_keys(room: RoomId, last_seq: u64, sent_at: Timestamp, keys: Vec<u8>) -> Statement {
+    Statement::new(
+        "INSERT INTO room_keys (room_id, last_seq, sent_at, keys) VALUES (?1,?2,?3,?4)",
+        vec![room.into(), last_seq.into(), sent_at.into(), Value::Blob(keys)],
+    )
+}
+
+/// Forgets the bundles up to this one.
+#[must_use]
+pub fn delete_keys(room: RoomId, last_seq: u64) -> Statement {
+    Statement::new("DELETE FROM room_keys WHERE room_id=?1 AND last_seq<=?2", vec![room.into(), last_seq.into()])
 }
 
 /// `id, seq` of the ids that are messages of this room; at most 100 parameters a statement.

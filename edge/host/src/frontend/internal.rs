@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wire::{ErrorCode, Timestamp};
 
-use super::{Body, BodyError, Frontend, full, polling, read_body, text};
+use super::{Body, BodyError, Frontend, full, let_pass, polling, read_body, text};
 use crate::guest::{OwnServices, outbound};
 
 /// Refusals are logged this often at most.
@@ -58,24 +58,24 @@ impl Internal {
     async fn verified(&self, frontend: &Frontend, request: Request<Incoming>, path: &str) -> Result<Bytes, Failure> {
         let (head, body) = request.into_parts();
         let Some(key) = &self.key else {
-            drain(body).await;
+            let_pass(body).await;
             let failure = Failure::new(ErrorCode::NodeUnavailable);
             return Err(failure.saying("ROOM_HOST_KEY is not set on this host: it takes no requests of other hosts"));
         };
         let unsigned = |why: &str| Failure::new(ErrorCode::Unauthorized).saying(&format!("this request is not signed with ROOM_HOST_KEY: {why}"));
         let Some((at, tag)) = signed(&head.headers) else {
-            drain(body).await;
+            let_pass(body).await;
             return Err(unsigned("no signature"));
         };
         let stale = || unsigned("its time is more than 30 s from ours");
         let now = || Timestamp(frontend.clock.now_ms());
         // Before anything is computed for a stranger.
         if now().since(at).max(at.since(now())) > limits::INTERNAL_REQUEST_MS {
-            drain(body).await;
+            let_pass(body).await;
             return Err(stale());
         }
         if head.uri.query().is_some() {
-            drain(body).await;
+            let_pass(body).await;
             return Err(unsigned("a query is never signed"));
         }
         let body = read_body(body, limits::INTERNAL_BODY_BYTES).await.map_err(|error| match error {
@@ -112,11 +112,6 @@ impl Internal {
         tracing::warn!(address, more = told.kept_back, "an internal request was refused: {}", refusal.sentence());
         *told = Told { last: Some(Instant::now()), kept_back: 0 };
     }
-}
-
-/// Lets a refused body pass: who is cut off while sending never reads why, and the next request would meet a dead connection.
-async fn drain(body: Incoming) {
-    let _ = read_body(body, limits::INTERNAL_BODY_BYTES).await;
 }
 
 /// Time and signature, where both are there.
