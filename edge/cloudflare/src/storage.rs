@@ -15,7 +15,10 @@ use crate::sql as own;
 /// Migrations of a kind of object, in order.
 fn migrations(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Room => &[include_str!("../../../schema/migrations/room/0001_room.sql")],
+        Kind::Room => &[
+            include_str!("../../../schema/migrations/room/0001_room.sql"),
+            include_str!("../../../schema/migrations/room/0002_keys.sql"),
+        ],
         Kind::Gateway => &[include_str!("../../../schema/migrations/gateway/0001_gateway.sql")],
         Kind::User => &[
             include_str!("../../../schema/migrations/user/0001_user.sql"),

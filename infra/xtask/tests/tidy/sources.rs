@@ -149,3 +149,23 @@ fn migrations_are_numbered_without_gaps() {
     }
     none("migrations apply in the order of their numbers, each once", &wrong);
 }
+
+#[test]
+fn hosts_that_name_their_migrations_name_all_of_them() {
+    let files = files();
+    let source = |path: &str| files.iter().find(|file| file.path == path).map_or("", |file| file.text.as_str());
+    let (people, objects) = (source("edge/core/src/sql/people_schema.rs"), source("edge/cloudflare/src/storage.rs"));
+    let mut wrong = Vec::new();
+    for file in &files {
+        let Some(rest) = file.path.strip_prefix("schema/migrations/") else { continue };
+        let Some((folder, name)) = rest.split_once('/') else { continue };
+        let named = match folder {
+            "people" => people.contains(&format!("\"{}\"", name.trim_end_matches(".sql"))),
+            _ => objects.contains(&file.path),
+        };
+        if !named {
+            wrong.push(file.path.clone());
+        }
+    }
+    none("migrations that a host would leave out", &wrong);
+}
