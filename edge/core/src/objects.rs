@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use wire::{Conversation, ConversationType, Member, MessageId, MessageKind, RoomId, SessionId, Timestamp, UserId};
+use wire::{Conversation, ConversationType, Member, MemberRole, MessageId, MessageKind, RoomId, SessionId, Timestamp, UserId};
 
 use crate::error::Failure;
 use crate::object::{Kind, ObjectId};
@@ -103,6 +103,34 @@ pub enum LiveEvent {
     Read { user: UserId, ids: Vec<MessageId>, up_to: u64 },
     /// E-034: to every socket of every member.
     Receipts { user: UserId, delivered_seq: u64, read_seq: u64 },
+    /// E-041: to every socket of these members, ahead of everything else of the conversation.
+    Created { users: Vec<UserId>, conversation: Box<Conversation> },
+    /// E-045: to every socket of somebody who is no member any more, after everything else of the conversation.
+    Dismissed { user: UserId, reason: Removal },
+}
+
+/// What somebody wants of a conversation (G-04).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupChange {
+    Update { name: Option<String>, no_avatar: bool },
+    /// People that the caller may add; members among them stay as they are.
+    Add { members: Vec<Profile> },
+    Remove { user: UserId },
+    Role { user: UserId, role: MemberRole },
+    Leave,
+    /// A time that is over ends the silence; in direct conversations too.
+    Mine { muted_until: Option<Timestamp>, level: Option<Level> },
+}
+
+/// What a member wants to be told of while away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    #[default]
+    All,
+    Mentions,
+    None,
 }
 
 /// Watermarks of a member.
@@ -196,8 +224,15 @@ pub enum Message {
     /// Where are your sockets? Keep me told until [`Message::Forget`]. Reply: [`Message::Moved`].
     Locate { room: RoomId },
     Forget { room: RoomId },
-    /// Membership changed: whom the user may see may have changed. Reply: [`Message::Done`].
-    MembershipChanged { room: RoomId },
+    /// Membership changed: whom the user may see may have changed. `gone`: the user itself is no longer a member, and the
+    /// Room need not be told any more. `about`: who may be out of sight now. Reply: [`Message::Moved`].
+    MembershipChanged {
+        room: RoomId,
+        #[serde(default)]
+        gone: bool,
+        #[serde(default)]
+        about: Vec<UserId>,
+    },
     // ---- User -> Room
     /// `version` rises with each change of one life (`epoch`) of the User. A Room that is not loaded answers
     /// [`Message::Forget`], where it is asked.
@@ -266,8 +301,10 @@ pub enum Message {
     },
     /// R-11, idempotent by the room's id. Reply: [`Message::View`].
     Create { kind: ConversationType, name: Option<String>, by: UserId, members: Vec<Profile> },
-    /// G-21. Reply: [`Message::View`].
+    /// G-21. Reply: [`Message::View`] with the last message.
     Describe { user: UserId },
+    /// G-04. Reply: [`Message::View`], or [`Message::Done`] for what only concerns the caller.
+    Group { by: UserId, change: GroupChange },
     View { conversation: Conversation },
 
     // ---- Room -> Gateway

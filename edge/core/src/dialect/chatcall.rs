@@ -3,7 +3,7 @@
 mod inbound;
 mod outbound;
 
-pub use inbound::cursors;
+pub use inbound::{cursors, read_up_to};
 
 use super::{Command, Dialect, Inbound};
 

@@ -13,6 +13,14 @@ pub(super) enum Endpoint {
     AnswerContact,
     Conversations,
     CreateConversation,
+    Conversation,
+    UpdateConversation,
+    AddMembers,
+    RemoveMember,
+    SetRole,
+    LeaveConversation,
+    SetMine,
+    MarkRead,
     History,
     SendMessage,
     Events,
@@ -29,6 +37,14 @@ impl Endpoint {
             | Self::AnswerContact
             | Self::Conversations
             | Self::CreateConversation
+            | Self::Conversation
+            | Self::UpdateConversation
+            | Self::AddMembers
+            | Self::RemoveMember
+            | Self::SetRole
+            | Self::LeaveConversation
+            | Self::SetMine
+            | Self::MarkRead
             | Self::History
             | Self::SendMessage
             | Self::Events => true,
@@ -57,6 +73,14 @@ const ROUTES: &[(&str, &str, Endpoint)] = &[
     ("PATCH", "/api/users/contacts/:contactId", Endpoint::AnswerContact),
     ("GET", "/api/chats/conversations", Endpoint::Conversations),
     ("POST", "/api/chats/conversations", Endpoint::CreateConversation),
+    ("GET", "/api/chats/conversations/:id", Endpoint::Conversation),
+    ("PATCH", "/api/chats/conversations/:id", Endpoint::UpdateConversation),
+    ("POST", "/api/chats/conversations/:id/members", Endpoint::AddMembers),
+    ("DELETE", "/api/chats/conversations/:id/members/:userId", Endpoint::RemoveMember),
+    ("PATCH", "/api/chats/conversations/:id/members/:userId", Endpoint::SetRole),
+    ("POST", "/api/chats/conversations/:id/leave", Endpoint::LeaveConversation),
+    ("PATCH", "/api/chats/conversations/:id/me", Endpoint::SetMine),
+    ("POST", "/api/chats/conversations/:id/read", Endpoint::MarkRead),
     ("GET", "/api/chats/conversations/:id/messages", Endpoint::History),
     ("POST", "/api/chats/conversations/:id/messages", Endpoint::SendMessage),
     ("GET", "/api/chats/conversations/:id/events", Endpoint::Events),

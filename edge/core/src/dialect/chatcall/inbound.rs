@@ -39,14 +39,24 @@ pub(super) fn mark_read(args: &[Value], _settings: &Settings) -> Parsed {
     let payload = object(args)?;
     let room = room(payload)?;
     let up_to = match (payload.get("upTo"), payload.get("messageIds")) {
-        (Some(Value::String(id)), _) => {
-            let id = MessageId::parse(id).ok_or_else(|| Failure::invalid("upTo", "A sequence number or message id is expected"))?;
-            ReadUpTo::Ids(vec![id])
-        }
         (None | Some(Value::Null), Some(ids)) => ReadUpTo::Ids(message_ids(ids, "messageIds")?),
-        (up_to, _) => ReadUpTo::Seq(seq(up_to, "upTo")?),
+        (up_to, _) => read_up_to(up_to)?,
     };
     Ok(Command::MarkRead { room, up_to })
+}
+
+/// Reads `upTo`: the seq or the id of a message.
+///
+/// # Errors
+/// `INVALID_DATA` for anything else.
+pub fn read_up_to(up_to: Option<&Value>) -> Result<ReadUpTo, Failure> {
+    match up_to {
+        Some(Value::String(id)) => match MessageId::parse(id) {
+            Some(id) => Ok(ReadUpTo::Ids(vec![id])),
+            None => Err(Failure::invalid("upTo", "A sequence number or message id is expected")),
+        },
+        up_to => Ok(ReadUpTo::Seq(seq(up_to, "upTo")?)),
+    }
 }
 
 pub(super) fn mark_delivered(args: &[Value], _settings: &Settings) -> Parsed {
