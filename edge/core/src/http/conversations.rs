@@ -21,7 +21,7 @@ pub(super) async fn list<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failu
     let limit = input::limit(call.request, CONVERSATIONS_MAX, CONVERSATIONS_MAX)?;
     let before = input::query(call.request, "before").map(|text| read_position(&text)).transpose()?;
     let rows = call.read(people::conversations(me.user, before, limit + 1)).await?;
-    let mut heads: Vec<Head> = rows.iter().map(Head::read).collect::<Option<_>>().ok_or_else(unexpected)?;
+    let mut heads: Vec<Head> = rows.iter().map(|row| Head::read(row, me.user)).collect::<Option<_>>().ok_or_else(unexpected)?;
 
     let mut members_so_far = 0;
     let fitting = heads.iter().take_while(|head| {
@@ -193,11 +193,14 @@ struct Head {
 
 impl Head {
     /// Columns of [`people::conversations`]. A last message that cannot be read is none: one bad row spoils no list (N61).
-    fn read(row: &Row) -> Option<Self> {
+    fn read(row: &Row, viewer: UserId) -> Option<Self> {
         let [id, kind, name, avatar_url, created_by, created_at, seq, unread, last, active_at, members] = row.as_slice() else {
             return None;
         };
-        let last: Option<WireMessage> = last.as_str().and_then(|json| serde_json::from_str(json).ok());
+        let mut last: Option<WireMessage> = last.as_str().and_then(|json| serde_json::from_str(json).ok());
+        if let Some(last) = &mut last {
+            objects::seen_by(&mut last.reactions, Some(viewer));
+        }
         let text = |value: &Value| value.as_str().map(str::to_owned);
         Some(Self {
             conversation: Conversation {
