@@ -114,8 +114,8 @@ pub const TELL_AGAIN_MS: u64 = 5_000;
 pub const DEDUPE_MS: u64 = 7 * 24 * 3_600_000;
 /// Keys of repeated sends that a Room keeps at most: 1.6 sends a second over [`DEDUPE_MS`].
 pub const DEDUPE_KEYS: usize = 1_000_000;
-/// A bundle of keys is stored with every so many seqs; the keys above it are among the messages that a start loads.
-pub const KEYS_BUNDLE: u64 = 64;
+/// A bundle of keys is stored with every so many messages; the keys above it are among the messages that a start loads.
+pub const KEYS_BUNDLE: usize = 64;
 /// Sends without `clientId` whose call a Room remembers, against repetition between objects.
 pub const CALLS_REMEMBERED: usize = 64;
 /// Messages per minute of one user (V-27).
@@ -152,6 +152,8 @@ pub const GROUP_NAME_CHARS: usize = 100;
 pub const CLIENT_ID_BYTES: usize = 64;
 /// Longest `metadata` of a message, in bytes of JSON.
 pub const METADATA_BYTES: usize = 8 * 1024;
+/// Users listed with a reaction.
+pub const REACTION_USERS: usize = 100;
 /// Ids in one `chat:markRead`.
 pub const MARK_READ_IDS: usize = 500;
 /// Page of history.

@@ -78,12 +78,99 @@ pub struct NewMessage {
     pub metadata: Option<Value>,
 }
 
-/// A durable event of a conversation. Replay renders the current row of a message.
+/// A durable event of a conversation. Replay renders the current row of a message, and later events after it. On their
+/// way to a Gateway reactions name everybody; [`seen_by`] makes them what one person sees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoomEvent {
     /// E-005.
     Message { message: wire::Message },
+    Edited(Edited),
+    Deleted(Deleted),
+    Reaction(Reacted),
+    Updated(Updated),
+    MemberAdded(MemberAdded),
+    MemberRemoved(MemberRemoved),
+}
+
+/// E-036. The fields of this and of what follows are named as clients read them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Edited {
+    pub message: wire::Message,
+}
+
+/// E-038.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deleted {
+    #[serde(rename = "messageId")]
+    pub message_id: MessageId,
+    pub by: UserId,
+    pub deleted_at: Timestamp,
+}
+
+/// E-040.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reacted {
+    pub message_id: MessageId,
+    pub user_id: UserId,
+    pub emoji: String,
+    pub on: bool,
+    /// All of the message's, as they are now.
+    pub reactions: Vec<wire::Reaction>,
+}
+
+/// E-042.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Updated {
+    pub by: UserId,
+    /// `name` and `avatar_url`, those that changed.
+    pub changes: Value,
+}
+
+/// E-043.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberAdded {
+    pub by: UserId,
+    pub member: Member,
+}
+
+/// E-044.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberRemoved {
+    pub by: UserId,
+    pub user_id: UserId,
+    pub reason: Removal,
+}
+
+/// Why somebody is no longer a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Removal {
+    Left,
+    Removed,
+    /// The account is gone.
+    Deleted,
+}
+
+impl RoomEvent {
+    /// The reactions it shows, which look different to each person.
+    pub fn reactions(&mut self) -> Option<&mut Vec<wire::Reaction>> {
+        match self {
+            Self::Message { message } | Self::Edited(Edited { message }) => Some(&mut message.reactions),
+            Self::Reaction(reacted) => Some(&mut reacted.reactions),
+            _ => None,
+        }
+    }
+}
+
+/// Reactions that name everybody, as one person sees them; `None`: somebody who is in none of them.
+pub fn seen_by(reactions: &mut [wire::Reaction], viewer: Option<UserId>) {
+    for reaction in reactions {
+        reaction.me = viewer.is_some_and(|viewer| reaction.user_ids.contains(&viewer));
+        reaction.user_ids.truncate(crate::limits::REACTION_USERS);
+    }
 }
 
 /// A durable event with its number.

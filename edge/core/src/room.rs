@@ -5,11 +5,13 @@
 
 mod audience;
 mod create;
+mod events;
 mod history;
 mod ids;
 mod keys;
 mod load;
 mod marks;
+mod reactions;
 mod send;
 mod view;
 
@@ -26,11 +28,13 @@ use crate::objects::Message;
 use crate::rate::Bucket;
 use crate::settings::Settings;
 use audience::Audience;
+pub use events::Logged;
 use history::Read;
 use ids::MessageIds;
 use keys::Keys;
+use reactions::Reactions;
 
-/// Messages kept in memory: pages of most replays and histories come from here.
+/// Messages, and events, kept in memory: pages of most replays and histories come from here.
 const RECENT: usize = 200;
 
 /// A conversation's row.
@@ -88,6 +92,11 @@ pub struct Stored {
     pub edited_at: Option<Timestamp>,
     pub deleted_at: Option<Timestamp>,
     pub digest: [u8; 16],
+    pub reactions: Reactions,
+    /// Seq of the newest edit.
+    pub edit_seq: Option<u64>,
+    /// The digest of what was sent, when the row has changed since.
+    pub sent_digest: Option<[u8; 16]>,
 }
 
 /// The Room object.
@@ -121,11 +130,15 @@ enum State {
 struct Ready {
     meta: Meta,
     members: BTreeMap<UserId, Seat>,
-    /// Newest seq given.
+    /// Newest seq given, to a message or an event.
     head: u64,
     /// Messages up to the head.
     count: u64,
     recent: VecDeque<Stored>,
+    /// The newest events.
+    events: VecDeque<Logged>,
+    /// Every message and event above this seq is in memory.
+    floor: u64,
     keys: Keys,
     /// The newest sends without key: between objects they may repeat too.
     once: VecDeque<(ObjectId, CallKey, u64)>,
@@ -256,9 +269,9 @@ impl Ready {
         self.recent.get(at).filter(|row| row.seq == seq)
     }
 
-    /// Whether every message above `seq` is in memory.
+    /// Whether every message and event above `seq` is in memory.
     fn recent_covers(&self, seq: u64) -> bool {
-        seq >= self.head || self.count as usize == self.recent.len() || self.recent.front().is_some_and(|row| row.seq <= seq + 1)
+        seq >= self.floor
     }
 
     /// Messages up to `seq`, when memory can tell.

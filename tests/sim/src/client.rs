@@ -946,6 +946,7 @@ pub(crate) fn row_of(message: &wire::Message) -> Row {
 pub(crate) fn row_of_event(event: &objects::Numbered) -> Row {
     match &event.event {
         objects::RoomEvent::Message { message } => Row { seq: event.seq, ..row_of(message) },
+        _ => Row { seq: event.seq, id: Id::from("event"), sender: None, client_id: None, content: Id::from("event") },
     }
 }
 

@@ -6,13 +6,15 @@ use serde::Serialize;
 use wire::{Member, Message, MessageId, RoomId, Timestamp, UserId};
 
 use crate::error::Failure;
-use crate::objects::{LiveEvent, Marks, RoomEvent};
+use crate::objects::{LiveEvent, Marks, Numbered, RoomEvent};
 
 /// An event for clients.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ServerEvent<'a> {
     /// E-005
     Message { room: RoomId, message: &'a Message },
+    /// E-036, E-038, E-040, E-042, E-043, E-044
+    Changed { room: RoomId, seq: u64, event: &'a RoomEvent },
     /// E-006, E-007
     Typing { room: RoomId, user: UserId, username: &'a str, on: bool },
     /// E-009
@@ -40,9 +42,10 @@ pub enum ServerEvent<'a> {
 impl<'a> ServerEvent<'a> {
     /// A durable event of a conversation.
     #[must_use]
-    pub fn durable(room: RoomId, event: &'a RoomEvent) -> Self {
-        match event {
+    pub fn durable(room: RoomId, numbered: &'a Numbered) -> Self {
+        match &numbered.event {
             RoomEvent::Message { message } => Self::Message { room, message },
+            event => Self::Changed { room, seq: numbered.seq, event },
         }
     }
 

@@ -239,7 +239,7 @@ impl Gateway {
             }
             slot.next = numbered.seq + 1;
             sent += 1;
-            let event = ServerEvent::durable(room, &numbered.event);
+            let event = ServerEvent::durable(room, numbered);
             live.replay.unsent.extend(table.event_packet(&event).map(Item::Packet));
         }
         let held = slot.next.saturating_sub(1);

@@ -21,7 +21,7 @@ pub(super) async fn list<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failu
     let limit = input::limit(call.request, CONVERSATIONS_MAX, CONVERSATIONS_MAX)?;
     let before = input::query(call.request, "before").map(|text| read_position(&text)).transpose()?;
     let rows = call.read(people::conversations(me.user, before, None, limit + 1)).await?;
-    let mut heads: Vec<Head> = rows.iter().map(Head::read).collect::<Option<_>>().ok_or_else(unexpected)?;
+    let mut heads: Vec<Head> = rows.iter().map(|row| Head::read(row, me.user)).collect::<Option<_>>().ok_or_else(unexpected)?;
 
     let mut members_so_far = 0;
     let fitting = heads.iter().take_while(|head| {
@@ -100,7 +100,7 @@ pub(super) async fn shown<P: Platform>(
     let profiles = rows.iter().filter_map(|row| profile(row)).map(|profile| (profile.id, profile)).collect();
     name_members(&mut conversation, &profiles);
     let rows = call.read(people::conversations(me.user, None, Some(conversation.id), 1)).await?;
-    let listed = rows.first().and_then(Head::read).map(|head| head.conversation);
+    let listed = rows.first().and_then(|row| Head::read(row, me.user)).map(|head| head.conversation);
     conversation.mention_count = listed.as_ref().map_or(0, |listed| listed.mention_count);
     if conversation.last_message.is_some() {
         conversation.unread_count = Some(listed.and_then(|listed| listed.unread_count).unwrap_or_default());
@@ -243,13 +243,16 @@ struct Head {
 
 impl Head {
     /// Columns of [`people::conversations`]. A last message that cannot be read is none: one bad row spoils no list (N61).
-    fn read(row: &Row) -> Option<Self> {
+    fn read(row: &Row, viewer: UserId) -> Option<Self> {
         let [id, kind, name, avatar_url, created_by, created_at, seq, unread, last, active_at, members, muted_until, mentions] =
             row.as_slice()
         else {
             return None;
         };
-        let last: Option<WireMessage> = last.as_str().and_then(|json| serde_json::from_str(json).ok());
+        let mut last: Option<WireMessage> = last.as_str().and_then(|json| serde_json::from_str(json).ok());
+        if let Some(last) = &mut last {
+            objects::seen_by(&mut last.reactions, Some(viewer));
+        }
         let text = |value: &Value| value.as_str().map(str::to_owned);
         Some(Self {
             conversation: Conversation {

@@ -7,14 +7,14 @@ use super::{Ready, Room, State, Stored, not_visible};
 use crate::error::Failure;
 use crate::limits;
 use crate::object::{CallKey, ObjectId, PersistError, Store};
-use crate::objects::{HistoryCursor, Message, Numbered, RoomEvent};
+use crate::objects::{HistoryCursor, Message, Numbered};
 use crate::sql::{self, Rows, Statement};
 
 /// What a read is for.
 #[derive(Debug)]
 pub(super) enum Read {
     History { from: ObjectId, call: CallKey, user: UserId, cursor: HistoryCursor },
-    Pull { from: ObjectId, call: CallKey, user: UserId, after: u64, marks: bool },
+    Pull { from: ObjectId, call: CallKey, user: UserId, after: u64, limit: u64, marks: bool },
     MarkIds { from: ObjectId, call: CallKey, user: UserId, ids: Vec<MessageId> },
     /// How many messages stand up to a member's mark, for the projection.
     ReadCount { user: UserId },
@@ -49,7 +49,7 @@ impl Room {
         let State::Ready(ready) = &self.state else { return };
         let newest = page.last().map_or(0, |row| row.seq);
         let next_before = page.first().filter(|row| row.nth > 1).map(|row| row.id);
-        let messages = page.iter().map(|row| ready.render(self.id, row)).collect();
+        let messages = page.iter().map(|row| ready.render(self.id, row, Some(user))).collect();
         self.fx.reply(from, call, Message::HistoryPage { messages, next_before });
         self.mark_delivered(user, newest, now);
     }
@@ -79,19 +79,17 @@ impl Room {
         };
         let limit = u64::from(limit).clamp(1, limits::RESUME_EVENTS_PER_CONVERSATION as u64);
         if reset.is_some() {
-            let page = ready.page(self.id, user, &[], marks, reset);
+            let page = ready.page(user, Vec::new(), marks, reset);
             self.fx.reply(&from, call, page);
-        } else if ready.recent_covers(after) {
-            let at = ready.recent.partition_point(|row| row.seq <= after);
-            let rows: Vec<Stored> = ready.recent.iter().skip(at).take(limit as usize).cloned().collect();
-            self.answer_pull(&from, call, user, after, marks, &rows, now);
+        } else if let Some(events) = ready.recent_events(self.id, user, after, limit as usize) {
+            self.answer_pull(&from, call, user, after, marks, events, now);
         } else {
-            let load = self.fx.load(Store::Own, vec![sql::room::after(self.id, after, limit)]);
-            ready.reads.insert(load, Read::Pull { from, call, user, after, marks });
+            let load = self.fx.load(Store::Own, sql::room::replay(self.id, after, limit));
+            ready.reads.insert(load, Read::Pull { from, call, user, after, limit, marks });
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // the fields of one question and its rows
+    #[allow(clippy::too_many_arguments)] // the fields of one question and its answer
     fn answer_pull(
         &mut self,
         from: &ObjectId,
@@ -99,13 +97,14 @@ impl Room {
         user: UserId,
         after: u64,
         marks: bool,
-        rows: &[Stored],
+        events: Vec<Numbered>,
         now: Timestamp,
     ) {
         let State::Ready(ready) = &self.state else { return };
-        let page = ready.page(self.id, user, rows, marks, None);
+        let newest = events.last().map_or(after, |numbered| numbered.seq);
+        let page = ready.page(user, events, marks, None);
         self.fx.reply(from, call, page);
-        self.mark_delivered(user, rows.last().map_or(after, |row| row.seq), now);
+        self.mark_delivered(user, newest, now);
     }
 
     /// Storage has answered.
@@ -123,10 +122,13 @@ impl Room {
                 }
             }
             Read::MarkIds { from, call, user, ids } => self.mark_ids(&from, call, user, ids, &rows, now),
-            Read::Pull { from, call, user, after, marks } => match intact(&rows, self.id) {
-                Some(page) => self.answer_pull(&from, call, user, after, marks, &page, now),
-                None => self.refuse(&from, call, ErrorCode::InternalError),
-            },
+            Read::Pull { from, call, user, after, limit, marks } => {
+                let State::Ready(ready) = &self.state else { return };
+                match ready.stored_events(self.id, user, &rows, limit as usize) {
+                    Some(events) => self.answer_pull(&from, call, user, after, marks, events, now),
+                    None => self.refuse(&from, call, ErrorCode::InternalError),
+                }
+            }
             Read::History { from, call, user, cursor } => {
                 let unknown = names_a_message(&cursor) && rows.first().is_none_or(Vec::is_empty);
                 if unknown {
@@ -200,12 +202,9 @@ impl Ready {
         whole.then(|| self.recent.range(start..end).cloned().collect())
     }
 
-    fn page(&self, room: RoomId, user: UserId, rows: &[Stored], marks: bool, reset: Option<&str>) -> Message {
+    fn page(&self, user: UserId, events: Vec<Numbered>, marks: bool, reset: Option<&str>) -> Message {
         Message::Page {
-            events: rows
-                .iter()
-                .map(|row| Numbered { seq: row.seq, event: RoomEvent::Message { message: self.render(room, row) } })
-                .collect(),
+            events,
             head: self.head,
             generation: self.meta.generation,
             read_seq: self.member(user).map_or(0, |seat| seat.read_seq),

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use wire::{MessageId, MessageKind, Timestamp, UserId};
 
-use super::{Keys, MessageIds, Meta, RECENT, Ready, Room, Seat, State, Stored, history::Read};
+use super::events::parse_events;
+use super::{Keys, MessageIds, Meta, RECENT, Ready, Room, Seat, State, Stored, history::Read, reactions};
 use crate::limits;
 use crate::object::{Input, PersistError, Store};
 use crate::sql::{self, Row, Rows, projection};
@@ -116,8 +117,8 @@ enum Loaded {
 }
 
 fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32]) -> Loaded {
-    let [meta, members, messages, bundles]: [Rows; 4] = match rows.try_into() {
-        Ok(four) => four,
+    let [meta, members, messages, bundles, events]: [Rows; 5] = match rows.try_into() {
+        Ok(five) => five,
         Err(_) => return Loaded::Damaged,
     };
     let Some(meta) = meta.first() else { return Loaded::Absent };
@@ -142,13 +143,19 @@ fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32]) -> Loaded {
             seat.delivered_seq = seat.delivered_seq.max(row.seq);
         }
     }
+    let Some(events) = parse_events(&events) else { return Loaded::Damaged };
     let newest = recent.back();
-    let head = newest.map_or(0, |row| row.seq);
+    let head = newest.map_or(0, |row| row.seq).max(events.last().map_or(0, |event| event.seq));
+    // What is below a full load may be there.
+    let full = |length, oldest: Option<u64>| oldest.filter(|_| length == RECENT).map_or(0, |seq| seq.saturating_sub(1));
+    let floor = full(recent.len(), recent.front().map(|row| row.seq)).max(full(events.len(), events.first().map(|event| event.seq)));
     let count = newest.map_or(0, |row| row.nth);
     let ids = MessageIds::new(room, newest.map(|row| row.id), seed);
     Loaded::Ready(Box::new(Ready {
         head,
         count,
+        events: events.into(),
+        floor,
         ids,
         keys,
         ..Ready::empty(meta, seats, recent, room, seed)
@@ -170,6 +177,8 @@ impl Ready {
             head: 0,
             count: 0,
             recent,
+            events: VecDeque::new(),
+            floor: 0,
             keys: Keys::default(),
             once: VecDeque::new(),
             ids: MessageIds::new(room, None, seed),
@@ -243,6 +252,9 @@ pub(super) fn parse_message(row: &Row) -> Option<Stored> {
         edited_at: time(10),
         deleted_at: time(11),
         digest: row.get(12)?.as_blob()?.try_into().ok()?,
+        reactions: reactions::unpack(row.get(13)?.as_blob().unwrap_or_default())?,
+        edit_seq: row.get(14)?.as_u64(),
+        sent_digest: row.get(15)?.as_blob().and_then(|digest| digest.try_into().ok()),
     })
 }
 

@@ -33,14 +33,14 @@ impl Room {
         if message.client_id.is_none()
             && let Some(row) = ready.sent_by_call(&from, call)
         {
-            let message = ready.render(self.id, row);
+            let message = ready.render(self.id, row, Some(actor.id));
             return self.fx.reply(&from, call, Message::Sent { message, repeated: true });
         }
         let used = message.client_id.as_deref().and_then(|key| ready.keys.seq_of(actor.id, key));
         let first = used.and_then(|seq| ready.recent_at(seq));
         if let Some(row) = first.filter(|row| row.has_key_of(&actor, &message)) {
             let row = row.clone();
-            return self.repeat(&from, call, &row, &message);
+            return self.repeat(&from, call, actor.id, &row, &message);
         }
         let keyed = used.filter(|_| first.is_none()).map(|seq| sql::room::at(self.id, seq));
         let unknown = message.reply_to.filter(|id| ready.recent.iter().all(|row| row.id != *id));
@@ -68,7 +68,7 @@ impl Room {
             && let Some(row) = rows.next().and_then(|found| found.first().and_then(parse_message))
             && row.has_key_of(&actor, &message)
         {
-            return self.repeat(&from, call, &row, &message);
+            return self.repeat(&from, call, actor.id, &row, &message);
         }
         if rows.next().is_some_and(|found| found.is_empty()) {
             return self.refuse(&from, call, Failure::invalid("replyTo", "The message to reply to is not in this conversation"));
@@ -77,12 +77,11 @@ impl Room {
     }
 
     /// The same key again: the first answer for the same content, `CONFLICT` for another (M2).
-    fn repeat(&mut self, from: &ObjectId, call: CallKey, row: &Stored, message: &NewMessage) {
+    fn repeat(&mut self, from: &ObjectId, call: CallKey, user: UserId, row: &Stored, message: &NewMessage) {
         let State::Ready(ready) = &mut self.state else { return };
         let again = Stored { content: message.content.clone(), kind: message.kind, ..Stored::of(row, message) };
-        let same = row.edited_at.is_some() || row.deleted_at.is_some() || again.digest_in(self.id) == row.digest;
-        if same {
-            let message = ready.render(self.id, row);
+        if again.digest_in(self.id) == row.sent_digest.unwrap_or(row.digest) {
+            let message = ready.render(self.id, row, Some(user));
             self.fx.reply(from, call, Message::Sent { message, repeated: true });
         } else {
             self.refuse(from, call, Failure::conflict("clientId", "This clientId was used for another message"));
@@ -104,7 +103,7 @@ impl Room {
             // Its unread count was 0 by being the last writer; from now on its row must say so.
             ready.project_member(&mut self.fx, self.id, previous);
         }
-        let message = ready.render(self.id, &row);
+        let message = ready.render(self.id, &row, None);
         self.fx.reply(from, call, Message::Sent { message: message.clone(), repeated: false });
         let event = Numbered { seq: row.seq, event: RoomEvent::Message { message } };
         ready.deliver(&mut self.fx, self.id, vec![event], Vec::new());
@@ -163,6 +162,9 @@ impl Ready {
             edited_at: None,
             deleted_at: None,
             digest: [0; 16],
+            reactions: Vec::new(),
+            edit_seq: None,
+            sent_digest: None,
         };
         row.digest = row.digest_in(room);
         row
@@ -188,6 +190,7 @@ impl Ready {
         self.keys.insert(&row);
         self.recent.push_back(row);
         let gone = if self.recent.len() > RECENT { self.recent.pop_front() } else { None }?;
+        self.floor = self.floor.max(gone.seq);
         let sender = gone.sender?;
         self.members.get(&sender).filter(|seat| seat.own_seq == gone.seq).map(|_| (sender, gone.seq))
     }

@@ -2,11 +2,12 @@
 
 use wire::{Conversation, Member, Message as WireMessage, RoomId, UserId};
 
+use super::reactions::listed;
 use super::{Ready, Room, Seat, State, Stored, not_visible};
 use crate::effects::Effects;
 use crate::limits;
 use crate::object::{CallKey, ObjectId};
-use crate::objects::{Marks, Message};
+use crate::objects::{Marks, Message, seen_by};
 use crate::sql::projection::{Head, MemberRow};
 
 /// Readers listed with a message.
@@ -85,8 +86,9 @@ impl Ready {
             .collect()
     }
 
-    /// The current row of a message (section 3 of the contract).
-    pub(super) fn render(&self, room: RoomId, row: &Stored) -> WireMessage {
+    /// The current row of a message (section 3 of the contract) as one person sees it; `None`: its reactions name
+    /// everybody, and [`seen_by`] is due where it is known for whom it is.
+    pub(super) fn render(&self, room: RoomId, row: &Stored, viewer: Option<UserId>) -> WireMessage {
         let sender = row.sender.and_then(|sender| self.members.get(&sender));
         let read_by = self
             .members()
@@ -94,6 +96,10 @@ impl Ready {
             .map(|(id, _)| *id)
             .take(READERS)
             .collect();
+        let mut reactions = listed(&row.reactions);
+        if viewer.is_some() {
+            seen_by(&mut reactions, viewer);
+        }
         WireMessage {
             id: row.id,
             conversation_id: room,
@@ -107,7 +113,7 @@ impl Ready {
             file_url: None,
             attachments: Vec::new(),
             reply_to: row.reply_to,
-            reactions: Vec::new(),
+            reactions,
             read_by,
             created_at: row.created_at,
             edited_at: row.edited_at,
@@ -130,7 +136,7 @@ impl Ready {
             seq: self.head,
             message_count: self.count,
             last_sender: last.and_then(|row| row.sender),
-            last_message: last.and_then(|row| serde_json::to_string(&self.render(room, row)).ok()),
+            last_message: last.and_then(|row| serde_json::to_string(&self.render(room, row, None)).ok()),
             active_at: last.map_or(self.meta.created_at, |row| row.created_at),
         };
         // Who creates a conversation waits until it is listed; later heads may follow a little later.

@@ -3,16 +3,23 @@
 use wire::{MessageId, RoomId, Timestamp, UserId};
 
 use super::{Statement, Value};
-use crate::room::{Meta, Seat, Stored};
+use crate::room::{Logged, Meta, Seat, Stored};
 
 /// Columns of a message row, for `format!`-free statements below.
 macro_rules! message_query {
     ($rest:literal) => {
         concat!(
             "SELECT seq, id, sender_id, client_id, nth, kind, content, reply_to, metadata, created_at, edited_at, \
-             deleted_at, digest FROM room_messages WHERE room_id=?1 ",
+             deleted_at, digest, reactions, edit_seq, sent_digest FROM room_messages WHERE room_id=?1 ",
             $rest
         )
+    };
+}
+
+/// Columns of an event row.
+macro_rules! event_query {
+    ($rest:literal) => {
+        concat!("SELECT seq, kind, message_seq, data FROM room_events WHERE room_id=?1 ", $rest)
     };
 }
 
@@ -30,7 +37,7 @@ macro_rules! seq_of_id {
     };
 }
 
-/// Everything a Room needs before its first decision: meta, members, newest messages, keys of repeated sends.
+/// Everything a Room needs before its first decision: meta, members, newest messages, keys of repeated sends, newest events.
 #[must_use]
 pub fn load(room: RoomId, recent: usize) -> Vec<Statement> {
     vec![
@@ -45,6 +52,7 @@ pub fn load(room: RoomId, recent: usize) -> Vec<Statement> {
         ),
         Statement::new(message_query!("ORDER BY seq DESC LIMIT ?2"), vec![room.into(), (recent as u64).into()]),
         Statement::new("SELECT last_seq, sent_at, keys FROM room_keys WHERE room_id=?1 ORDER BY last_seq", vec![room.into()]),
+        Statement::new(event_query!("ORDER BY seq DESC LIMIT ?2"), vec![room.into(), (recent as u64).into()]),
     ]
 }
 
@@ -145,6 +153,39 @@ pub fn insert_message(room: RoomId, message: &Stored) -> Statement {
 #[must_use]
 pub fn after(room: RoomId, seq: u64, limit: u64) -> Statement {
     Statement::new(message_query!("AND seq>?2 ORDER BY seq LIMIT ?3"), vec![room.into(), seq.into(), limit.into()])
+}
+
+/// What a replay above `seq` is made of: messages, events, and the messages that these events are about.
+#[must_use]
+pub fn replay(room: RoomId, seq: u64, limit: u64) -> Vec<Statement> {
+    let params = || vec![room.into(), seq.into(), limit.into()];
+    vec![
+        after(room, seq, limit),
+        Statement::new(event_query!("AND seq>?2 ORDER BY seq LIMIT ?3"), params()),
+        Statement::new(
+            message_query!(
+                "AND seq IN (SELECT message_seq FROM room_events WHERE room_id=?1 AND seq>?2 ORDER BY seq LIMIT ?3)"
+            ),
+            params(),
+        ),
+    ]
+}
+
+/// Inserts an event: its seq is in its row, so whatever it stands for is written in the same transaction.
+#[must_use]
+pub fn insert_event(room: RoomId, event: &Logged, actor: UserId, data: String, now: Timestamp) -> Statement {
+    Statement::new(
+        "INSERT INTO room_events (room_id, seq, kind, message_seq, actor, data, created_at) VALUES (?1,?2,?3,?4,?5,?6,?7)",
+        vec![
+            room.into(),
+            event.seq.into(),
+            event.kind_word().into(),
+            event.about.into(),
+            actor.into(),
+            data.into(),
+            now.into(),
+        ],
+    )
 }
 
 /// Messages below `seq`, newest first.

@@ -6,13 +6,19 @@ use serde::Serialize;
 use wire::{Member, Message, MessageId, RoomId, Timestamp, UserId};
 
 use crate::dialect::{Answer, Resumed, ServerEvent};
+use crate::objects::RoomEvent;
 
 /// Writes the arguments and names the event.
 pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'static str> {
     match event {
         ServerEvent::Message { room, message } => {
-            write_message(*room, message, args);
+            let _ = write!(args, "{{\"conversationId\":\"{room}\"");
+            write_rest(message, args);
             Some("chat:message")
+        }
+        ServerEvent::Changed { room, seq, event } => {
+            let _ = write!(args, "{{\"conversationId\":\"{room}\",\"seq\":{seq}");
+            Some(write_change(event, args))
         }
         ServerEvent::Typing { room, user, username, on } => {
             let username = on.then_some(*username);
@@ -81,11 +87,43 @@ pub(super) fn answer(answer: &Answer<'_>, args: &mut Vec<u8>) {
     }
 }
 
-/// The row with `conversationId` in front: the row's opening brace becomes the comma behind it.
-fn write_message(room: RoomId, message: &Message, args: &mut Vec<u8>) {
-    let _ = write!(args, "{{\"conversationId\":\"{room}\"");
+fn write_change(event: &RoomEvent, args: &mut Vec<u8>) -> &'static str {
+    match event {
+        RoomEvent::Message { message } => {
+            write_rest(message, args);
+            "chat:message"
+        }
+        RoomEvent::Edited(edited) => {
+            write_rest(edited, args);
+            "chat:edited"
+        }
+        RoomEvent::Deleted(deleted) => {
+            write_rest(deleted, args);
+            "chat:deleted"
+        }
+        RoomEvent::Reaction(reacted) => {
+            write_rest(reacted, args);
+            "chat:reaction"
+        }
+        RoomEvent::Updated(updated) => {
+            write_rest(updated, args);
+            "conversation:updated"
+        }
+        RoomEvent::MemberAdded(added) => {
+            write_rest(added, args);
+            "conversation:memberAdded"
+        }
+        RoomEvent::MemberRemoved(removed) => {
+            write_rest(removed, args);
+            "conversation:memberRemoved"
+        }
+    }
+}
+
+/// The fields of an object behind those that were written: its opening brace becomes the comma between them.
+fn write_rest<T: Serialize>(value: &T, args: &mut Vec<u8>) {
     let brace = args.len();
-    write(args, message);
+    write(args, value);
     if let Some(byte) = args.get_mut(brace) {
         *byte = b',';
     }
