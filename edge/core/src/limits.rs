@@ -68,6 +68,10 @@ pub const PULL_RETRIES: u32 = 5;
 pub const SOCKET_CONVERSATIONS: usize = 5_000;
 /// Members of a conversation.
 pub const CONVERSATION_MEMBERS: usize = 1_000;
+/// Members listed in E-041; whoever needs all of a larger conversation reads it.
+pub const CREATED_MEMBERS: usize = 500;
+/// Users that one message mentions by name.
+pub const MENTIONED_USERS: usize = 50;
 /// Members up to which marks of a conversation are listed in `sync:resume` acks.
 pub const MARKS_MEMBERS: usize = 100;
 /// Members up to which a conversation makes people see each other's presence.

@@ -6,13 +6,16 @@
 mod audience;
 mod create;
 mod events;
+mod groups;
 mod history;
 mod ids;
 mod keys;
 mod load;
 mod marks;
+mod mentions;
 mod reactions;
 mod send;
+mod told;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,7 +27,7 @@ use crate::effects::Effects;
 use crate::error::Failure;
 use crate::limits;
 use crate::object::{CallKey, Input, Kind, Object, ObjectId, Output};
-use crate::objects::Message;
+use crate::objects::{Level, Message, Removal};
 use crate::rate::Bucket;
 use crate::settings::Settings;
 use audience::Audience;
@@ -46,6 +49,8 @@ pub struct Meta {
     pub created_by: Option<UserId>,
     pub created_at: Timestamp,
     pub generation: u64,
+    /// Whoever came or went below this seq knows it.
+    pub told: u64,
 }
 
 /// A member's row; former members keep theirs, because their messages show their name.
@@ -59,10 +64,14 @@ pub struct Seat {
     pub joined_at: Timestamp,
     pub joined_seq: u64,
     pub left_at: Option<Timestamp>,
+    /// The newest event before.
     pub left_seq: Option<u64>,
+    pub left_reason: Option<Removal>,
     pub delivered_seq: u64,
     pub read_seq: u64,
     pub blocks: bool,
+    pub muted_until: Option<Timestamp>,
+    pub level: Level,
     pub changes: u64,
     /// Newest own message in memory: whoever writes has nothing unread up to there.
     pub own_seq: u64,
@@ -86,8 +95,10 @@ pub struct Stored {
     pub kind: MessageKind,
     pub content: String,
     pub reply_to: Option<MessageId>,
-    /// JSON.
+    /// JSON, as it was sent.
     pub metadata: Option<String>,
+    /// JSON: whom it mentions.
+    pub mentions: Option<String>,
     pub created_at: Timestamp,
     pub edited_at: Option<Timestamp>,
     pub deleted_at: Option<Timestamp>,
@@ -154,6 +165,7 @@ struct Ready {
     /// Calls whose reply matters.
     calls: BTreeMap<CallKey, audience::Called>,
     said_goodbye: bool,
+    telling: told::Telling,
 }
 
 impl Room {
@@ -188,7 +200,7 @@ impl Room {
             Message::MarkRead { user, up_to } => self.mark_read(from, call, user, up_to, now),
             Message::MarkDelivered { user, up_to } => {
                 if ready.member(user).is_none() {
-                    return self.refuse(&from, call, not_visible(&from));
+                    return self.refuse(&from, call, self.stranger(&from, user));
                 }
                 self.mark_delivered(user, up_to, now);
                 self.fx.reply(&from, call, Message::Done);
@@ -202,12 +214,21 @@ impl Room {
                 self.fx.reply(&from, call, Message::Done);
             }
             Message::Blocked { by, on } => self.blocked_by(&from, call, by, on),
+            Message::Group { by, change } => self.group(&from, call, by, change, now),
             _ => self.fx.reply(&from, call, Message::Done),
         }
     }
 
     fn refuse(&mut self, to: &ObjectId, call: CallKey, failure: impl Into<Failure>) {
         self.fx.reply(to, call, Message::Refused { failure: failure.into() });
+    }
+
+    /// What somebody reads who is no member: a former one may be told so.
+    fn stranger(&self, from: &ObjectId, user: UserId) -> ErrorCode {
+        match &self.state {
+            State::Ready(ready) if self.settings.ex_member_history && ready.members.contains_key(&user) => ErrorCode::NotAMember,
+            _ => not_visible(from),
+        }
     }
 
     fn blocked_by(&mut self, from: &ObjectId, call: CallKey, by: UserId, on: bool) {
@@ -349,7 +370,7 @@ impl Object for Room {
             return None;
         }
         let State::Ready(ready) = &self.state else { return idle_at };
-        [idle_at, ready.marks.flush_at(), ready.audience.due()].into_iter().flatten().min()
+        [idle_at, ready.marks.flush_at(), ready.audience.due(), ready.telling.due()].into_iter().flatten().min()
     }
 
     fn is_idle(&self, now: Timestamp) -> bool {
@@ -379,6 +400,7 @@ impl Room {
         }
         let State::Ready(ready) = &mut self.state else { return };
         ready.audience_alarm(&mut self.fx, self.id, self.settings.hibernates, now);
+        ready.tell_again(&mut self.fx, self.id, now);
         if !self.settings.hibernates && now.since(self.last_use) >= limits::IDLE_MS {
             if ready.nothing_under_way() && self.fx.settled() {
                 ready.goodbye(&mut self.fx, self.id);
@@ -392,7 +414,7 @@ impl Room {
 
 impl Ready {
     fn nothing_under_way(&self) -> bool {
-        self.reads.is_empty() && self.blocked.is_none() && self.marks.is_clean()
+        self.reads.is_empty() && self.blocked.is_none() && self.marks.is_clean() && self.telling.is_empty()
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use wire::{Member, Message, MessageId, RoomId, Timestamp, UserId};
+use wire::{Conversation, Member, Message, MessageId, RoomId, Timestamp, UserId};
 
 use crate::error::Failure;
-use crate::objects::{LiveEvent, Marks, Numbered, RoomEvent};
+use crate::objects::{LiveEvent, Marks, Numbered, Removal, RoomEvent};
 
 /// An event for clients.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,10 @@ pub enum ServerEvent<'a> {
     Read { room: RoomId, user: UserId, ids: &'a [MessageId], up_to: u64 },
     /// E-034
     Receipts { room: RoomId, user: UserId, delivered_seq: u64, read_seq: u64 },
+    /// E-041
+    Created { conversation: &'a Conversation },
+    /// E-045
+    Dismissed { room: RoomId, reason: Removal },
     /// E-011
     OnlineList { users: &'a [UserId] },
     /// E-012, E-013
@@ -55,6 +59,8 @@ impl<'a> ServerEvent<'a> {
         match event {
             LiveEvent::Typing { user, username, on } => Self::Typing { room, user: *user, username, on: *on },
             LiveEvent::Read { user, ids, up_to } => Self::Read { room, user: *user, ids, up_to: *up_to },
+            LiveEvent::Created { conversation, .. } => Self::Created { conversation },
+            LiveEvent::Dismissed { reason, .. } => Self::Dismissed { room, reason: *reason },
             LiveEvent::Receipts { user, delivered_seq, read_seq } => {
                 Self::Receipts { room, user: *user, delivered_seq: *delivered_seq, read_seq: *read_seq }
             }

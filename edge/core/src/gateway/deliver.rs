@@ -13,7 +13,7 @@ use super::rooms::Mode;
 use crate::dialect::{DialectId, ServerEvent};
 use crate::effects::Effects;
 use crate::object::{Frame, Output, SocketId};
-use crate::objects::{LiveEvent, Message, Numbered, seen_by};
+use crate::objects::{LiveEvent, Message, Numbered, Removal, seen_by};
 
 /// [`Message::Deliver`].
 #[derive(Debug)]
@@ -83,12 +83,20 @@ impl Gateway {
             None => {}
         }
         entry.resolve(self.changes, &self.users, &self.conns);
+        // Whoever learns of the conversation learns that first, and whoever leaves it last.
+        let (first, then): (Vec<LiveEvent>, _) = live.into_iter().partition(|event| matches!(event, LiveEvent::Created { .. }));
+        for event in &first {
+            self.deliver_live(room, event, now);
+        }
         for numbered in durable {
             self.deliver_durable(room, numbered, now);
         }
         self.pull_behind(room, head, now);
-        for event in &live {
-            self.deliver_live(room, event, now);
+        for event in &then {
+            match event {
+                LiveEvent::Dismissed { user, reason } => self.dismissed(room, *user, *reason, now),
+                event => self.deliver_live(room, event, now),
+            }
         }
         Message::Accepted { stale: false, unknown_audience: false }
     }
@@ -199,13 +207,28 @@ impl Gateway {
         for slot in entry.slots_mut().iter().filter(|slot| slot.member) {
             let wanted = match event {
                 LiveEvent::Typing { user, .. } => slot.opened && slot.user != *user,
+                LiveEvent::Created { users, .. } => users.contains(&slot.user),
                 LiveEvent::Read { .. } | LiveEvent::Receipts { .. } => true,
+                LiveEvent::Dismissed { .. } => false,
             };
             if wanted && let Some(hot) = self.conns.entry(slot.conn) {
                 targets.add(slot.dialect, hot.direct, slot.conn);
             }
         }
         self.send_to(targets, &ServerEvent::live(room, event), now);
+    }
+
+    /// E-045, unless the Room has said meanwhile that the user is a member again: nothing follows.
+    fn dismissed(&mut self, room: RoomId, user: UserId, reason: Removal, now: Timestamp) {
+        if self.rooms.get(&room).is_some_and(|entry| entry.has(user)) {
+            return;
+        }
+        for id in self.conns_of(user) {
+            self.not_a_member(id, room);
+            self.emit(id, &ServerEvent::Dismissed { room, reason });
+            self.save(id);
+            self.settle(id, now);
+        }
     }
 
     /// Encodes once per dialect; one `Send` for its websockets.

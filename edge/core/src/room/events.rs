@@ -73,7 +73,6 @@ impl Room {
         now: Timestamp,
     ) {
         let State::Ready(ready) = &mut self.state else { return };
-        ready.head += 1;
         let Change { actor, event, about, replaced } = change;
         let mut kept = event.clone();
         if let Some(reactions) = kept.reactions() {
@@ -81,14 +80,9 @@ impl Room {
         }
         let is_edit = matches!(event, RoomEvent::Edited(_));
         let data = replaced.or_else(|| serde_json::to_string(&kept).ok()).unwrap_or_default();
-        let logged = Logged { seq: ready.head, about, event: (!is_edit).then_some(kept) };
-        let row = sql::room::insert_event(self.id, &logged, actor, data, now);
+        let row = ready.log(self.id, actor, about, (!is_edit).then_some(kept), data, now);
         self.fx.persist(std::iter::once(row).chain(writes).collect());
-        ready.events.push_back(logged);
-        if ready.events.len() > RECENT {
-            ready.floor = ready.events.pop_front().map_or(ready.floor, |gone| ready.floor.max(gone.seq));
-        }
-        ready.project_head(&mut self.fx, self.id);
+        ready.project_head(&mut self.fx, self.id, false);
         self.fx.reply(from, call, reply);
         let numbered = Numbered { seq: ready.head, event };
         ready.deliver(&mut self.fx, self.id, vec![numbered], Vec::new());
@@ -96,6 +90,26 @@ impl Room {
 }
 
 impl Ready {
+    /// Gives an event the next number: its row, for the Persist of what it stands for.
+    pub(super) fn log(
+        &mut self,
+        room: RoomId,
+        actor: UserId,
+        about: Option<u64>,
+        event: Option<RoomEvent>,
+        data: String,
+        now: Timestamp,
+    ) -> Statement {
+        self.head += 1;
+        let logged = Logged { seq: self.head, about, event };
+        let row = sql::room::insert_event(room, &logged, actor, data, now);
+        self.events.push_back(logged);
+        if self.events.len() > RECENT {
+            self.floor = self.events.pop_front().map_or(self.floor, |gone| self.floor.max(gone.seq));
+        }
+        row
+    }
+
     /// What memory has above `after`; `None` when storage must be asked.
     pub(super) fn recent_events(&self, room: RoomId, user: UserId, after: u64, limit: usize) -> Option<Vec<Numbered>> {
         if !self.recent_covers(after) {

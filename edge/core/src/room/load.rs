@@ -53,6 +53,7 @@ impl Room {
             Loaded::Absent => State::Absent,
             Loaded::Ready(ready) => {
                 let mut ready = ready;
+                ready.recall_untold(now);
                 ready.locate_all(&mut self.fx, self.id, self.settings.hibernates, now);
                 let load = self.fx.load(Store::People, projection::projected(self.id));
                 ready.reads.insert(load, Read::Reconcile);
@@ -78,7 +79,7 @@ impl Room {
             Some((row.first()?.as_u64()?, row.get(1)?.as_u64()?))
         });
         if head_known.is_none_or(|known| known < (ready.meta.generation, ready.head)) {
-            ready.project_head(&mut self.fx, self.id);
+            ready.project_head(&mut self.fx, self.id, false);
         }
         let known: BTreeMap<UserId, u64> = rows
             .get(1)
@@ -93,8 +94,11 @@ impl Room {
             .map(|(user, _)| *user)
             .collect();
         for user in stale {
-            ready.project_member(&mut self.fx, self.id, user);
+            ready.project_member(&mut self.fx, self.id, user, true);
         }
+        let mentioned = rows.get(2).and_then(|found| found.first()?.first()?.as_u64());
+        ready.repair_mentions(&mut self.fx, self.id, mentioned.unwrap_or_default());
+        ready.tell_untold(&mut self.fx, self.id);
     }
 }
 
@@ -104,9 +108,9 @@ impl Seat {
         self.delivered_seq + self.read_seq + self.own_seq + self.changes
     }
 
-    /// Up to where this member has nothing unread.
+    /// Up to where this member has nothing unread; whoever comes later begins there.
     pub(super) fn caught_up_to(&self) -> u64 {
-        self.read_seq.max(self.own_seq)
+        self.read_seq.max(self.own_seq).max(self.joined_seq)
     }
 }
 
@@ -191,6 +195,7 @@ impl Ready {
             room_rate: None,
             calls: BTreeMap::new(),
             said_goodbye: false,
+            telling: super::told::Telling::default(),
         }
     }
 }
@@ -207,6 +212,7 @@ fn parse_meta(row: &Row) -> Option<Meta> {
         created_by: row.get(3).and_then(user_id),
         created_at: Timestamp(row.get(4)?.as_u64()?),
         generation: row.get(5)?.as_u64()?,
+        told: row.get(6)?.as_u64()?,
     })
 }
 
@@ -225,9 +231,12 @@ fn parse_seat(row: &Row) -> Option<(UserId, Seat)> {
             joined_seq: number(7)?,
             left_at: number(8).map(Timestamp),
             left_seq: number(9),
+            left_reason: row.get(17)?.as_str().map(projection::removal_from),
             delivered_seq: number(10)?,
             read_seq: number(11)?,
             blocks: number(12)? != 0,
+            muted_until: number(15).map(Timestamp),
+            level: projection::level_from(row.get(16)?.as_str()?).unwrap_or_default(),
             changes: number(13)?,
             own_seq: number(14)?,
         },
@@ -255,6 +264,7 @@ pub(super) fn parse_message(row: &Row) -> Option<Stored> {
         reactions: reactions::unpack(row.get(13)?.as_blob().unwrap_or_default())?,
         edit_seq: row.get(14)?.as_u64(),
         sent_digest: row.get(15)?.as_blob().and_then(|digest| digest.try_into().ok()),
+        mentions: text(16),
     })
 }
 

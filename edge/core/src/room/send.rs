@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use wire::{ConversationType, ErrorCode, MessageId, MessageKind, RoomId, Timestamp, UserId};
 
 use super::load::parse_message;
-use super::{RECENT, Ready, Room, State, Stored, not_visible};
+use super::{RECENT, Ready, Room, State, Stored};
 use crate::error::Failure;
 use crate::limits;
 use crate::object::{CallKey, ObjectId, PersistError, Store};
@@ -27,8 +27,11 @@ impl Room {
     pub(super) fn send(&mut self, from: ObjectId, call: CallKey, actor: Actor, message: NewMessage, now: Timestamp) {
         let rated = self.settings.rate_limits;
         let State::Ready(ready) = &mut self.state else { return };
-        if let Err(failure) = ready.may_send(&actor, &from) {
-            return self.refuse(&from, call, failure);
+        if ready.member(actor.id).is_none() {
+            return self.refuse(&from, call, self.stranger(&from, actor.id));
+        }
+        if let Err(code) = ready.may_send(actor.id) {
+            return self.refuse(&from, call, code);
         }
         if message.client_id.is_none()
             && let Some(row) = ready.sent_by_call(&from, call)
@@ -96,12 +99,13 @@ impl Room {
         let kept = ready.remember(row.clone()).map(|(user, own_seq)| sql::room::keep_own(self.id, user, own_seq));
         let keys = ready.keys.bundle(self.id, &ready.recent, now);
         self.fx.persist(std::iter::once(sql::room::insert_message(self.id, &row)).chain(kept).chain(keys).collect());
-        ready.project_head(&mut self.fx, self.id);
+        ready.project_head(&mut self.fx, self.id, false);
+        ready.project_mentions(&mut self.fx, self.id, &row, false);
         if let Some(previous) = previous
             && previous != actor.id
         {
             // Its unread count was 0 by being the last writer; from now on its row must say so.
-            ready.project_member(&mut self.fx, self.id, previous);
+            ready.project_member(&mut self.fx, self.id, previous, false);
         }
         let message = ready.render(self.id, &row, None);
         self.fx.reply(from, call, Message::Sent { message: message.clone(), repeated: false });
@@ -111,14 +115,13 @@ impl Room {
 }
 
 impl Ready {
-    fn may_send(&self, actor: &Actor, from: &ObjectId) -> Result<(), Failure> {
-        let seat = self.member(actor.id).ok_or_else(|| not_visible(from))?;
+    fn may_send(&self, user: UserId) -> Result<(), ErrorCode> {
         if self.meta.kind == ConversationType::Direct {
-            if seat.blocks {
-                return Err(ErrorCode::Blocked.into());
+            if self.member(user).is_some_and(|seat| seat.blocks) {
+                return Err(ErrorCode::Blocked);
             }
-            if self.members().any(|(id, other)| *id != actor.id && other.blocks) {
-                return Err(ErrorCode::UserUnavailable.into());
+            if self.members().any(|(id, other)| *id != user && other.blocks) {
+                return Err(ErrorCode::UserUnavailable);
             }
         }
         Ok(())
@@ -141,6 +144,7 @@ impl Ready {
     fn append(&mut self, room: RoomId, actor: &Actor, message: NewMessage, now: Timestamp) -> Stored {
         self.head += 1;
         self.count += 1;
+        let mentions = self.mentioned(&message.content);
         if let Some(seat) = self.members.get_mut(&actor.id) {
             if seat.username != actor.username {
                 seat.username.clone_from(&actor.username);
@@ -158,6 +162,7 @@ impl Ready {
             content: message.content,
             reply_to: message.reply_to,
             metadata: message.metadata.map(|value| value.to_string()),
+            mentions,
             created_at: now,
             edited_at: None,
             deleted_at: None,

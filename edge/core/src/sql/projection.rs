@@ -4,7 +4,7 @@
 use wire::{ConversationType, MemberRole, RoomId, Timestamp, UserId};
 
 use super::{Statement, Value};
-use crate::objects::Level;
+use crate::objects::{Level, Removal};
 
 /// A row of `conversation_heads`; its version is `seq`.
 #[derive(Debug, Clone)]
@@ -203,4 +203,24 @@ pub fn level_word(level: Level) -> &'static str {
 #[must_use]
 pub fn level_from(word: &str) -> Option<Level> {
     [Level::All, Level::Mentions, Level::None].into_iter().find(|level| level_word(*level) == word)
+}
+
+/// The stored word of why somebody is no longer a member.
+#[must_use]
+pub fn removal_word(reason: Removal) -> &'static str {
+    match reason {
+        Removal::Left => "left",
+        Removal::Removed => "removed",
+        Removal::Deleted => "deleted",
+    }
+}
+
+/// The inverse of [`removal_word`].
+#[must_use]
+pub fn removal_from(word: &str) -> Removal {
+    match word {
+        "left" => Removal::Left,
+        "deleted" => Removal::Deleted,
+        _ => Removal::Removed,
+    }
 }

@@ -10,7 +10,7 @@ macro_rules! message_query {
     ($rest:literal) => {
         concat!(
             "SELECT seq, id, sender_id, client_id, nth, kind, content, reply_to, metadata, created_at, edited_at, \
-             deleted_at, digest, reactions, edit_seq, sent_digest FROM room_messages WHERE room_id=?1 ",
+             deleted_at, digest, reactions, edit_seq, sent_digest, mentions FROM room_messages WHERE room_id=?1 ",
             $rest
         )
     };
@@ -42,12 +42,12 @@ macro_rules! seq_of_id {
 pub fn load(room: RoomId, recent: usize) -> Vec<Statement> {
     vec![
         Statement::new(
-            "SELECT type, name, avatar_url, created_by, created_at, generation FROM rooms WHERE room_id=?1",
+            "SELECT type, name, avatar_url, created_by, created_at, generation, told FROM rooms WHERE room_id=?1",
             vec![room.into()],
         ),
         Statement::new(
             "SELECT user_id, role, username, display_name, avatar_url, status, joined_at, joined_seq, left_at, left_seq, \
-             delivered_seq, read_seq, blocks, changes, own_seq FROM room_members WHERE room_id=?1 ORDER BY joined_seq, user_id",
+             delivered_seq, read_seq, blocks, changes, own_seq, muted_until, level, left_reason FROM room_members WHERE room_id=?1 ORDER BY joined_seq, user_id",
             vec![room.into()],
         ),
         Statement::new(message_query!("ORDER BY seq DESC LIMIT ?2"), vec![room.into(), (recent as u64).into()]),
@@ -60,7 +60,8 @@ pub fn load(room: RoomId, recent: usize) -> Vec<Statement> {
 #[must_use]
 pub fn insert_room(room: RoomId, meta: &Meta) -> Statement {
     Statement::new(
-        "INSERT INTO rooms (room_id, type, name, avatar_url, created_by, created_at, generation) VALUES (?1,?2,?3,?4,?5,?6,?7)",
+        "INSERT INTO rooms (room_id, type, name, avatar_url, created_by, created_at, generation, told) \
+         VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
         vec![
             room.into(),
             super::projection::type_word(meta.kind).into(),
@@ -69,16 +70,35 @@ pub fn insert_room(room: RoomId, meta: &Meta) -> Statement {
             meta.created_by.into(),
             meta.created_at.into(),
             meta.generation.into(),
+            meta.told.into(),
         ],
     )
 }
 
-/// Inserts a member.
+/// Stores what may change of the room's row.
 #[must_use]
-pub fn insert_member(room: RoomId, user: UserId, seat: &Seat) -> Statement {
+pub fn update_room(room: RoomId, meta: &Meta) -> Statement {
+    Statement::new(
+        "UPDATE rooms SET name=?2, avatar_url=?3 WHERE room_id=?1",
+        vec![room.into(), meta.name.clone().into(), meta.avatar_url.clone().into()],
+    )
+}
+
+/// Whoever came or went below `told` knows it.
+#[must_use]
+pub fn set_told(room: RoomId, told: u64) -> Statement {
+    Statement::new("UPDATE rooms SET told=?2 WHERE room_id=?1", vec![room.into(), told.into()])
+}
+
+/// Inserts a member, or stores what changed of one; marks stay.
+#[must_use]
+pub fn put_member(room: RoomId, user: UserId, seat: &Seat) -> Statement {
     Statement::new(
         "INSERT INTO room_members (room_id, user_id, role, username, display_name, avatar_url, status, joined_at, joined_seq, \
-         delivered_seq, read_seq, blocks, changes) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+         delivered_seq, read_seq, blocks, changes, left_at, left_seq, left_reason, muted_until, level) \
+         VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18) ON CONFLICT (room_id, user_id) DO UPDATE SET \
+         role=?3, username=?4, display_name=?5, avatar_url=?6, status=?7, joined_at=?8, joined_seq=?9, changes=?13, \
+         left_at=?14, left_seq=?15, left_reason=?16, muted_until=?17, level=?18",
         vec![
             room.into(),
             user.into(),
@@ -93,6 +113,11 @@ pub fn insert_member(room: RoomId, user: UserId, seat: &Seat) -> Statement {
             seat.read_seq.into(),
             seat.blocks.into(),
             seat.changes.into(),
+            seat.left_at.into(),
+            seat.left_seq.into(),
+            seat.left_reason.map(super::projection::removal_word).into(),
+            seat.muted_until.into(),
+            super::projection::level_word(seat.level).into(),
         ],
     )
 }
@@ -131,7 +156,7 @@ pub fn set_blocks(room: RoomId, user: UserId, on: bool) -> Statement {
 pub fn insert_message(room: RoomId, message: &Stored) -> Statement {
     Statement::new(
         "INSERT INTO room_messages (room_id, seq, id, sender_id, client_id, nth, kind, content, reply_to, metadata, \
-         created_at, digest) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+         created_at, digest, mentions) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
         vec![
             room.into(),
             message.seq.into(),
@@ -145,6 +170,7 @@ pub fn insert_message(room: RoomId, message: &Stored) -> Statement {
             message.metadata.clone().into(),
             message.created_at.into(),
             Value::Blob(message.digest.to_vec()),
+            message.mentions.clone().into(),
         ],
     )
 }
@@ -194,12 +220,12 @@ pub fn before(room: RoomId, seq: u64, limit: u64) -> Statement {
     Statement::new(message_query!("AND seq<?2 ORDER BY seq DESC LIMIT ?3"), vec![room.into(), seq.into(), limit.into()])
 }
 
-/// Messages older than a time, newest first.
+/// Messages older than a time and not above seq `last`, newest first.
 #[must_use]
-pub fn before_time(room: RoomId, at: Timestamp, limit: u64) -> Statement {
+pub fn before_time(room: RoomId, at: Timestamp, last: u64, limit: u64) -> Statement {
     Statement::new(
-        message_query!("AND created_at<?2 ORDER BY seq DESC LIMIT ?3"),
-        vec![room.into(), at.into(), limit.into()],
+        message_query!("AND created_at<?2 AND seq<=?4 ORDER BY seq DESC LIMIT ?3"),
+        vec![room.into(), at.into(), limit.into(), last.into()],
     )
 }
 

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use serde::Serialize;
-use wire::{Member, Message, MessageId, RoomId, Timestamp, UserId};
+use wire::{Conversation, Member, Message, MessageId, RoomId, Timestamp, UserId};
 
 use crate::dialect::{Answer, Resumed, ServerEvent};
-use crate::objects::RoomEvent;
+use crate::objects::{Removal, RoomEvent};
 
 /// Writes the arguments and names the event.
 pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'static str> {
@@ -33,6 +33,14 @@ pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'st
             let (delivered_seq, read_seq) = (*delivered_seq, *read_seq);
             write(args, &Receipts { conversation_id: *room, user_id: *user, delivered_seq, read_seq });
             Some("chat:receipts")
+        }
+        ServerEvent::Created { conversation } => {
+            write(args, &Created { conversation });
+            Some("conversation:created")
+        }
+        ServerEvent::Dismissed { room, reason } => {
+            write(args, &Dismissed { conversation_id: *room, reason: *reason });
+            Some("conversation:removed")
         }
         ServerEvent::OnlineList { users } => {
             write(args, users);
@@ -159,6 +167,18 @@ struct Receipts {
     user_id: UserId,
     delivered_seq: u64,
     read_seq: u64,
+}
+
+#[derive(Serialize)]
+struct Created<'a> {
+    conversation: &'a Conversation,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dismissed {
+    conversation_id: RoomId,
+    reason: Removal,
 }
 
 #[derive(Serialize)]
