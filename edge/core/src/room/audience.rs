@@ -287,13 +287,10 @@ impl Ready {
     fn release_held(&mut self, fx: &mut Effects, room: RoomId) {
         self.audience.hold_until = None;
         let (durable, mut live) = std::mem::take(&mut self.audience.held);
-        if durable.is_empty() {
-            // An earlier life may have died between a commit and its delivery.
-            self.audience.behind.extend(self.audience.gateways.keys().cloned());
-            self.announce_head(fx, room);
-        }
         live.extend(self.welcome(room));
-        self.deliver(fx, room, durable, live);
+        // An earlier life may have died between a commit and its delivery: without events they are told of the head.
+        let anyway = durable.is_empty();
+        self.deliver_all(fx, room, &durable, &live, anyway);
     }
 
     /// Events to every gateway that holds members.
@@ -307,14 +304,15 @@ impl Ready {
             self.audience.held.1.extend(live);
             return;
         }
-        let names: Vec<String> = self.audience.gateways.keys().cloned().collect();
-        for name in names {
-            let mut live = live.clone();
-            if let Some(there) = self.audience.gateways.get(&name) {
-                live.retain(|event| there.wants(event));
-            }
-            if !(durable.is_empty() && live.is_empty()) {
-                self.deliver_to(fx, room, &name, durable.clone(), live, false);
+        self.deliver_all(fx, room, &durable, &live, false);
+    }
+
+    fn deliver_all(&mut self, fx: &mut Effects, room: RoomId, durable: &[Numbered], live: &[LiveEvent], anyway: bool) {
+        for name in self.audience.gateways.keys().cloned().collect::<Vec<String>>() {
+            let Some(there) = self.audience.gateways.get(&name) else { continue };
+            let live: Vec<LiveEvent> = live.iter().filter(|event| there.wants(event)).cloned().collect();
+            if anyway || !(durable.is_empty() && live.is_empty()) {
+                self.deliver_to(fx, room, &name, durable.to_vec(), live, anyway);
             }
         }
     }

@@ -84,6 +84,15 @@ impl Host {
                     self.give(Input::Reply { call, result: Ok(msg) });
                     continue;
                 }
+                Output::Object { to, call, msg: Message::MembershipChanged { .. } } if *call != CallKey::NONE => {
+                    let user = UserId::parse(&to.name).expect("a user's name is an id");
+                    let here = vec![Location { gateway: "gw-0".into(), epoch: 7 }];
+                    let gateways = if self.located { here } else { Vec::new() };
+                    let call = *call;
+                    self.seen.push(output);
+                    self.give(Input::Reply { call, result: Ok(Message::Moved { user, epoch: 1, version: 1, gateways }) });
+                    continue;
+                }
                 _ => {}
             }
             self.seen.push(output);
@@ -259,7 +268,9 @@ fn events_wait_until_it_is_known_where_the_members_are() {
         let gateways = vec![Location { gateway: "gw-3".into(), epoch: 1 }];
         host.give(Input::Reply { call, result: Ok(Message::Moved { user, epoch: 1, version: 1, gateways }) });
     }
-    assert_eq!(host.delivered(), vec![(vec![1], Vec::new())]);
+    let told = host.delivered();
+    assert_eq!((told.len(), &told[0].0), (1, &vec![1]));
+    assert!(matches!(&told[0].1[..], [LiveEvent::Created { users, .. }] if users.len() == 2), "it is new to both");
 }
 
 #[test]
