@@ -7,10 +7,14 @@ use handlers::{Answer, Person, RequestExt, World, request};
 use serde_json::{Value, json};
 use wire::{Conversation, ConversationType, ErrorCode, Member, MemberRole, MessageId, RoomId, Timestamp, uuid_v7};
 
-const ROOM: RoomId = RoomId(uuid::Uuid::from_u128(0x0195_f0a0_6c3e_7b1a_9d52_0d6f_0a1b_2c3d));
+
+
+fn room() -> RoomId {
+    RoomId(uuid_v7(1, 0, 1))
+}
 
 fn ask(world: &World, who: &Person, method: &str, rest: &str, body: Option<Value>) -> Answer {
-    let request = request(method, &format!("/api/chats/conversations/{ROOM}{rest}")).bearer(&who.access);
+    let request = request(method, &format!("/api/chats/conversations/{}{rest}", room())).bearer(&who.access);
     world.handle(match body {
         Some(body) => request.json(&body),
         None => request,
@@ -31,7 +35,7 @@ fn view(world: &World, kind: ConversationType, members: &[&Person]) {
         read_seq: 0,
     };
     let conversation = Conversation {
-        id: ROOM,
+        id: room(),
         kind,
         name: None,
         avatar_url: None,
@@ -50,7 +54,7 @@ fn view(world: &World, kind: ConversationType, members: &[&Person]) {
 
 fn asked(world: &World) -> Vec<Message> {
     world.take_asked().into_iter().map(|(kind, name, msg)| {
-        assert_eq!((kind, name), (Kind::Room, ROOM.to_string()));
+        assert_eq!((kind, name), (Kind::Room, room().to_string()));
         msg
     }).collect()
 }
@@ -114,8 +118,8 @@ fn people_are_looked_at_before_they_are_added_and_only_for_those_who_may() {
     let add = |who: &Person, ids: Value| ask(&world, who, "POST", "/members", Some(json!({"userIds": ids})));
     for (who, kind, ids, wanted) in [
         (&ann, ConversationType::Group, json!([cat.id, dan.id]), "PERMISSION_DENIED"),
-        (&ann, ConversationType::Group, json!([cat.id, ROOM]), "USER_NOT_FOUND"),
-        (&ben, ConversationType::Group, json!([ROOM]), "PERMISSION_DENIED"),
+        (&ann, ConversationType::Group, json!([cat.id, room()]), "USER_NOT_FOUND"),
+        (&ben, ConversationType::Group, json!([room()]), "PERMISSION_DENIED"),
         (&ann, ConversationType::Direct, json!([cat.id]), "PERMISSION_DENIED"),
     ] {
         view(&world, kind, &[&ann, &ben]);
