@@ -6,6 +6,7 @@
 
 mod auth;
 mod caller;
+mod changes;
 mod contacts;
 mod conversations;
 pub mod cors;
@@ -128,6 +129,11 @@ impl<P: Platform> Call<'_, P> {
             Endpoint::History => messages::history(self).await,
             Endpoint::SendMessage => messages::send(self).await,
             Endpoint::Events => messages::events(self).await,
+            Endpoint::EditMessage => changes::edit(self).await,
+            Endpoint::DeleteMessage => changes::delete(self).await,
+            Endpoint::Edits => changes::edits(self).await,
+            Endpoint::React => changes::react(self, true).await,
+            Endpoint::Unreact => changes::react(self, false).await,
             Endpoint::Health => Ok(system::health(self).await),
             Endpoint::Info => Ok(system::info(self)),
             Endpoint::Page => Ok(system::page(self)),

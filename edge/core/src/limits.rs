@@ -156,6 +156,10 @@ pub const GROUP_NAME_CHARS: usize = 100;
 pub const CLIENT_ID_BYTES: usize = 64;
 /// Longest `metadata` of a message, in bytes of JSON.
 pub const METADATA_BYTES: usize = 8 * 1024;
+/// Different reactions to a message.
+pub const REACTIONS: usize = 20;
+/// Longest emoji of a reaction, in bytes.
+pub const EMOJI_BYTES: usize = 64;
 /// Users listed with a reaction.
 pub const REACTION_USERS: usize = 100;
 /// Ids in one `chat:markRead`.
@@ -164,6 +168,8 @@ pub const MARK_READ_IDS: usize = 500;
 pub const PAGE_DEFAULT: u64 = 50;
 /// Longest page of history.
 pub const PAGE_MAX: u64 = 200;
+/// Conversations of a person among which a bare message id is looked for.
+pub const CONVERSATIONS_SEARCHED: u64 = 10_000;
 /// Longest conversation list.
 pub const CONVERSATIONS_MAX: u64 = 500;
 /// A repeated refresh by the same client gets the same successor within this time (S2).

@@ -78,6 +78,22 @@ pub struct NewMessage {
     pub metadata: Option<Value>,
 }
 
+/// What a person does with a message that was sent, already checked by the caller with [`crate::content`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageChange {
+    Edit { content: String },
+    Delete,
+    React { emoji: String, on: bool },
+}
+
+/// A row of G-24: what an edit replaced, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edit {
+    pub content: String,
+    pub edited_at: Timestamp,
+}
+
 /// A durable event of a conversation. Replay renders the current row of a message, and later events after it. On their
 /// way to a Gateway reactions name everybody; [`seen_by`] makes them what one person sees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -351,6 +367,14 @@ pub enum Message {
         /// The same `clientId` was sent before: this is the first answer.
         repeated: bool,
     },
+    /// E-035, E-037, E-039, G-05, G-06. Reply: [`Message::Changed`].
+    Change { user: UserId, message: MessageId, change: MessageChange },
+    /// The message as it is now.
+    Changed { message: wire::Message },
+    /// G-24. Reply: [`Message::EditsAre`].
+    Edits { user: UserId, message: MessageId },
+    /// Oldest first, at most [`crate::limits::PAGE_MAX`] of the newest.
+    EditsAre { edits: Vec<Edit> },
     /// E-006, E-007.
     Typing { from: Actor, on: bool },
     /// E-008, G-10. Reply: [`Message::Marked`].

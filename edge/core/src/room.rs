@@ -4,6 +4,7 @@
 //! message always stands behind the Persist of that message, because outputs apply in order.
 
 mod audience;
+mod change;
 mod create;
 mod events;
 mod groups;
@@ -32,10 +33,12 @@ use crate::rate::Bucket;
 use crate::settings::Settings;
 use audience::Audience;
 pub use events::Logged;
+pub(crate) use ids::may_hold;
 use history::Read;
 use ids::MessageIds;
 use keys::Keys;
 use reactions::Reactions;
+pub(crate) use reactions::pack;
 
 /// Messages, and events, kept in memory: pages of most replays and histories come from here.
 const RECENT: usize = 200;
@@ -151,14 +154,14 @@ struct Ready {
     /// Every message and event above this seq is in memory.
     floor: u64,
     keys: Keys,
-    /// The newest sends without key: between objects they may repeat too.
+    /// The newest sends without key, and changes: between objects they may repeat too.
     once: VecDeque<(ObjectId, CallKey, u64)>,
     ids: MessageIds,
     audience: Audience,
     marks: marks::Dirty,
     reads: BTreeMap<u64, Read>,
     /// A read that decides about order is under way: everything else waits.
-    blocked: Option<(u64, send::Decision)>,
+    blocked: Option<(u64, Waits)>,
     waiting: VecDeque<Input>,
     sender_rates: BTreeMap<UserId, Bucket>,
     room_rate: Option<Bucket>,
@@ -166,6 +169,13 @@ struct Ready {
     calls: BTreeMap<CallKey, audience::Called>,
     said_goodbye: bool,
     telling: told::Telling,
+}
+
+/// What waits for a read that decides about order.
+#[derive(Debug)]
+enum Waits {
+    Send(send::Decision),
+    Change(change::Wish),
 }
 
 impl Room {
@@ -209,6 +219,10 @@ impl Room {
                 self.pull(from, call, user, after, limit, generation, marks, now);
             }
             Message::History { user, cursor, limit } => self.history(from, call, user, cursor, limit, now),
+            Message::Change { user, message, change } => {
+                self.change(change::Wish { from, call, user, message, change }, now);
+            }
+            Message::Edits { user, message } => self.edits(from, call, user, message),
             Message::Moved { user, epoch, version, gateways } => {
                 self.moved(user, epoch, version, gateways);
                 self.fx.reply(&from, call, Message::Done);

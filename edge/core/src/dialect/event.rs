@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use wire::{Conversation, Member, Message, MessageId, RoomId, Timestamp, UserId};
+use wire::{Conversation, Member, Message, MessageId, Reaction, RoomId, Timestamp, UserId};
 
 use crate::error::Failure;
 use crate::objects::{LiveEvent, Marks, Numbered, Removal, RoomEvent};
@@ -75,8 +75,10 @@ pub enum Answer<'a> {
     Done,
     /// E-002
     Joined { room: RoomId, seq: u64, read_seq: u64, members: &'a [Member] },
-    /// E-004
+    /// E-004, E-035
     Sent { message: &'a Message },
+    /// E-039
+    Reacted { reactions: &'a [Reaction] },
     /// E-008
     Marked { read_seq: u64 },
     /// E-010

@@ -24,6 +24,11 @@ pub(super) enum Endpoint {
     History,
     SendMessage,
     Events,
+    EditMessage,
+    DeleteMessage,
+    Edits,
+    React,
+    Unreact,
     Health,
     Info,
     Page,
@@ -47,7 +52,12 @@ impl Endpoint {
             | Self::MarkRead
             | Self::History
             | Self::SendMessage
-            | Self::Events => true,
+            | Self::Events
+            | Self::EditMessage
+            | Self::DeleteMessage
+            | Self::Edits
+            | Self::React
+            | Self::Unreact => true,
             Self::Register
             | Self::Login
             | Self::Me
@@ -84,6 +94,11 @@ const ROUTES: &[(&str, &str, Endpoint)] = &[
     ("GET", "/api/chats/conversations/:id/messages", Endpoint::History),
     ("POST", "/api/chats/conversations/:id/messages", Endpoint::SendMessage),
     ("GET", "/api/chats/conversations/:id/events", Endpoint::Events),
+    ("PATCH", "/api/chats/messages/:id", Endpoint::EditMessage),
+    ("DELETE", "/api/chats/messages/:id", Endpoint::DeleteMessage),
+    ("GET", "/api/chats/messages/:id/edits", Endpoint::Edits),
+    ("PUT", "/api/chats/messages/:id/reactions/:emoji", Endpoint::React),
+    ("DELETE", "/api/chats/messages/:id/reactions/:emoji", Endpoint::Unreact),
     ("GET", "/api/health", Endpoint::Health),
     ("GET", "/health", Endpoint::Health),
     ("GET", "/api/info", Endpoint::Info),

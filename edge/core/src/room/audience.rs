@@ -222,7 +222,9 @@ impl Ready {
     /// A socket speaks that we do not know to be there: its User may have forgotten that we want to know.
     pub(super) fn noticed(&mut self, fx: &mut Effects, room: RoomId, from: &ObjectId, msg: &Message) {
         let user = match msg {
-            Message::Join { user } | Message::Pull { user, .. } | Message::MarkRead { user, .. } => *user,
+            Message::Join { user } | Message::Pull { user, .. } | Message::MarkRead { user, .. } | Message::Change { user, .. } => {
+                *user
+            }
             Message::Send { from, .. } | Message::Typing { from, .. } => from.id,
             _ => return,
         };

@@ -16,6 +16,8 @@ pub(super) enum Read {
     History { from: ObjectId, call: CallKey, user: UserId, cursor: HistoryCursor },
     Pull { from: ObjectId, call: CallKey, user: UserId, after: u64, limit: u64, marks: bool },
     MarkIds { from: ObjectId, call: CallKey, user: UserId, ids: Vec<MessageId> },
+    /// What edits replaced.
+    Edits { from: ObjectId, call: CallKey },
     /// How many messages stand up to a member's mark, for the projection.
     ReadCount { user: UserId },
     /// What is projected, after a start.
@@ -136,6 +138,7 @@ impl Room {
                     ready.project_member_with(&mut self.fx, self.id, user, count.unwrap_or_default(), false);
                 }
             }
+            Read::Edits { from, call } => self.edits_loaded(&from, call, &rows),
             Read::MarkIds { from, call, user, ids } => self.mark_ids(&from, call, user, ids, &rows, now),
             Read::Pull { from, call, user, after, limit, marks } => {
                 let State::Ready(ready) = &self.state else { return };
@@ -159,7 +162,11 @@ impl Room {
     }
 
     fn read_failed(&mut self, read: Read, code: ErrorCode) {
-        if let Read::History { from, call, .. } | Read::Pull { from, call, .. } | Read::MarkIds { from, call, .. } = read {
+        if let Read::History { from, call, .. }
+        | Read::Pull { from, call, .. }
+        | Read::MarkIds { from, call, .. }
+        | Read::Edits { from, call } = read
+        {
             self.refuse(&from, call, code);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use wire::{MessageId, MessageKind, Timestamp, UserId};
 
 use super::events::parse_events;
-use super::{Keys, MessageIds, Meta, RECENT, Ready, Room, Seat, State, Stored, history::Read, reactions};
+use super::{Keys, MessageIds, Meta, RECENT, Ready, Room, Seat, State, Stored, Waits, history::Read, reactions};
 use crate::limits;
 use crate::object::{Input, PersistError, Store};
 use crate::sql::{self, Row, Rows, projection};
@@ -24,9 +24,12 @@ impl Room {
             }
             State::Ready(ready) => {
                 if ready.blocked.as_ref().is_some_and(|(wanted, _)| *wanted == load) {
-                    if let Some((_, decision)) = ready.blocked.take() {
+                    if let Some((_, waits)) = ready.blocked.take() {
                         let waiting = std::mem::take(&mut ready.waiting);
-                        self.decide(decision, result, now);
+                        match waits {
+                            Waits::Send(decision) => self.decide(decision, result, now),
+                            Waits::Change(wish) => self.change_loaded(&wish, result, now),
+                        }
                         self.release(waiting, now);
                     }
                 } else if let Some(read) = ready.reads.remove(&load) {

@@ -31,22 +31,19 @@ impl Ready {
         if found == Mentions::default() { None } else { serde_json::to_string(&found).ok() }
     }
 
-    /// Counts the message for those whom it mentions; `again`: it may have mentioned others before.
-    pub(super) fn project_mentions(&self, fx: &mut Effects, room: RoomId, row: &Stored, again: bool) {
+    /// Counts the message for those whom it mentions, or no longer for anybody.
+    pub(super) fn project_mentions(&self, fx: &mut Effects, room: RoomId, row: &Stored) {
         let found: Mentions =
             row.mentions.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
-        if !again && row.mentions.is_none() {
-            return;
-        }
         let users = serde_json::to_string(&found.users).unwrap_or_default();
         let statement = projection::mention(room, row.nth, row.sender, found.all || found.here, users);
-        fx.project(format!("mention:{room}:{}", row.nth), row.edit_seq.unwrap_or(row.seq), statement, false);
+        fx.project(format!("mention:{room}:{}", row.nth), self.head, statement, false);
     }
 
     /// Repeats what a crash may have lost: everything in memory above the newest that is known.
     pub(super) fn repair_mentions(&self, fx: &mut Effects, room: RoomId, known_nth: u64) {
-        for row in self.recent.iter().filter(|row| row.nth > known_nth) {
-            self.project_mentions(fx, room, row, false);
+        for row in self.recent.iter().filter(|row| row.nth > known_nth && row.mentions.is_some()) {
+            self.project_mentions(fx, room, row);
         }
     }
 }

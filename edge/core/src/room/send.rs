@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use wire::{ConversationType, ErrorCode, MessageId, MessageKind, RoomId, Timestamp, UserId};
 
 use super::load::parse_message;
-use super::{RECENT, Ready, Room, State, Stored};
+use super::{RECENT, Ready, Room, State, Stored, Waits};
 use crate::error::Failure;
 use crate::limits;
 use crate::object::{CallKey, ObjectId, PersistError, Store};
@@ -30,8 +30,8 @@ impl Room {
         if ready.member(actor.id).is_none() {
             return self.refuse(&from, call, self.stranger(&from, actor.id));
         }
-        if let Err(code) = ready.may_send(actor.id) {
-            return self.refuse(&from, call, code);
+        if let Err(failure) = ready.may_reach(actor.id) {
+            return self.refuse(&from, call, failure);
         }
         if message.client_id.is_none()
             && let Some(row) = ready.sent_by_call(&from, call)
@@ -51,7 +51,7 @@ impl Room {
             let reply_to = unknown.map(|id| sql::room::seqs_of(self.id, &[id])).unwrap_or_default();
             let decision = Decision { from, call, actor, message, keyed: keyed.is_some() };
             let load = self.fx.load(Store::Own, keyed.into_iter().chain(reply_to).collect());
-            ready.blocked = Some((load, decision));
+            ready.blocked = Some((load, Waits::Send(decision)));
             return;
         }
         if rated && let Err(wait_ms) = ready.admit(actor.id, now) {
@@ -94,13 +94,17 @@ impl Room {
     fn accept(&mut self, from: &ObjectId, call: CallKey, actor: &Actor, message: NewMessage, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
         let row = ready.append(self.id, actor, message, now);
-        ready.note_call(from, call, &row);
+        if row.client_id.is_none() {
+            ready.note_call(from, call, row.seq);
+        }
         let previous = ready.recent.iter().rev().find_map(|earlier| earlier.sender);
         let kept = ready.remember(row.clone()).map(|(user, own_seq)| sql::room::keep_own(self.id, user, own_seq));
         let keys = ready.keys.bundle(self.id, &ready.recent, now);
         self.fx.persist(std::iter::once(sql::room::insert_message(self.id, &row)).chain(kept).chain(keys).collect());
         ready.project_head(&mut self.fx, self.id, false);
-        ready.project_mentions(&mut self.fx, self.id, &row, false);
+        if row.mentions.is_some() {
+            ready.project_mentions(&mut self.fx, self.id, &row);
+        }
         if let Some(previous) = previous
             && previous != actor.id
         {
@@ -115,20 +119,21 @@ impl Room {
 }
 
 impl Ready {
-    fn may_send(&self, user: UserId) -> Result<(), ErrorCode> {
+    /// Whether what a member does may be seen by the others.
+    pub(super) fn may_reach(&self, user: UserId) -> Result<(), Failure> {
         if self.meta.kind == ConversationType::Direct {
             if self.member(user).is_some_and(|seat| seat.blocks) {
-                return Err(ErrorCode::Blocked);
+                return Err(ErrorCode::Blocked.into());
             }
             if self.members().any(|(id, other)| *id != user && other.blocks) {
-                return Err(ErrorCode::UserUnavailable);
+                return Err(ErrorCode::UserUnavailable.into());
             }
         }
         Ok(())
     }
 
     /// V-27 counted here for every route, and the admission of the conversation.
-    fn admit(&mut self, user: UserId, now: Timestamp) -> Result<(), u64> {
+    pub(super) fn admit(&mut self, user: UserId, now: Timestamp) -> Result<(), u64> {
         let per_second = limits::ROOM_SENDS_PER_SECOND;
         self.room_rate.get_or_insert_with(|| Bucket::new(per_second, 1_000, now)).take(now)?;
         if self.sender_rates.len() > 2 * limits::CONVERSATION_MEMBERS {
@@ -181,9 +186,10 @@ impl Ready {
         self.recent_at(*seq)
     }
 
-    fn note_call(&mut self, from: &ObjectId, call: CallKey, row: &Stored) {
-        if row.client_id.is_none() && call != CallKey::NONE {
-            self.once.push_back((from.clone(), call, row.seq));
+    /// Between objects a call may repeat: this one has changed the message `seq`.
+    pub(super) fn note_call(&mut self, from: &ObjectId, call: CallKey, seq: u64) {
+        if call != CallKey::NONE {
+            self.once.push_back((from.clone(), call, seq));
             if self.once.len() > limits::CALLS_REMEMBERED {
                 self.once.pop_front();
             }

@@ -1,5 +1,6 @@
 //! Rules of a Room that need no storage: loads of a new conversation find nothing, everything else is in memory.
 
+mod changes;
 mod groups;
 mod keys;
 mod mentions;

@@ -3,7 +3,7 @@
 use wire::{MessageId, RoomId, Timestamp, UserId};
 
 use super::{Statement, Value};
-use crate::room::{Logged, Meta, Seat, Stored};
+use crate::room::{Logged, Meta, Seat, Stored, pack};
 
 /// Columns of a message row, for `format!`-free statements below.
 macro_rules! message_query {
@@ -245,6 +245,72 @@ pub fn from_message(room: RoomId, id: MessageId, limit: u64) -> Statement {
         concat!(message_query!("AND seq>="), seq_of_id!(), " ORDER BY seq LIMIT ?3"),
         vec![room.into(), id.into(), limit.into()],
     )
+}
+
+/// The message with this id, if it is one of this room.
+#[must_use]
+pub fn message(room: RoomId, id: MessageId) -> Statement {
+    Statement::new(concat!(message_query!("AND seq="), seq_of_id!()), vec![room.into(), id.into()])
+}
+
+/// Writes what may change of a message.
+#[must_use]
+pub fn update_message(room: RoomId, message: &Stored) -> Statement {
+    Statement::new(
+        "UPDATE room_messages SET content=?3, metadata=?4, edited_at=?5, deleted_at=?6, digest=?7, reactions=?8, edit_seq=?9, \
+         sent_digest=?10, mentions=?11 WHERE room_id=?1 AND seq=?2",
+        vec![
+            room.into(),
+            message.seq.into(),
+            message.content.clone().into(),
+            message.metadata.clone().into(),
+            message.edited_at.into(),
+            message.deleted_at.into(),
+            Value::Blob(message.digest.to_vec()),
+            pack(&message.reactions).map_or(Value::Null, Value::Blob),
+            message.edit_seq.into(),
+            message.sent_digest.map_or(Value::Null, |digest| Value::Blob(digest.to_vec())),
+            message.mentions.clone().into(),
+        ],
+    )
+}
+
+/// Edits of a message from this one down, each naming the one before it: `chain(at)`, at most so many.
+macro_rules! edit_chain {
+    ($newest:expr, $limit:literal, $rest:literal) => {
+        concat!(
+            "WITH RECURSIVE chain(at) AS (",
+            $newest,
+            " UNION ALL SELECT json_extract(data,'$.previous') FROM chain JOIN room_events ON room_id=?1 AND seq=at \
+             WHERE json_extract(data,'$.previous') IS NOT NULL",
+            $limit,
+            ") ",
+            $rest
+        )
+    };
+}
+
+/// Empties the edits of a message, `newest` first.
+#[must_use]
+pub fn forget_edits(room: RoomId, newest: u64) -> Statement {
+    Statement::new(
+        edit_chain!("SELECT ?2", "", "UPDATE room_events SET data=NULL WHERE room_id=?1 AND seq IN (SELECT at FROM chain)"),
+        vec![room.into(), newest.into()],
+    )
+}
+
+/// The message, if it is one of this room; then what its edits replaced and when, oldest first, at most a page.
+#[must_use]
+pub fn edits(room: RoomId, id: MessageId) -> Vec<Statement> {
+    let edits = Statement::new(
+        edit_chain!(
+            concat!("SELECT edit_seq FROM room_messages WHERE room_id=?1 AND seq=", seq_of_id!()),
+            " LIMIT ?3",
+            "SELECT json_extract(data,'$.content'), created_at FROM chain JOIN room_events ON room_id=?1 AND seq=at ORDER BY seq"
+        ),
+        vec![room.into(), id.into(), crate::limits::PAGE_MAX.into()],
+    );
+    vec![message(room, id), edits]
 }
 
 /// The message with this number, if it is one.

@@ -9,7 +9,7 @@ use crate::content;
 use crate::dialect::fields::{bare_room, message_ids, object, room, seq, text};
 use crate::dialect::{Command, Cursors};
 use crate::error::Failure;
-use crate::objects::ReadUpTo;
+use crate::objects::{MessageChange, ReadUpTo};
 use crate::settings::Settings;
 
 type Parsed = Result<Command, Failure>;
@@ -25,6 +25,33 @@ pub(super) fn leave(args: &[Value], _settings: &Settings) -> Parsed {
 pub(super) fn send(args: &[Value], settings: &Settings) -> Parsed {
     let payload = object(args)?;
     Ok(Command::Send { room: room(payload)?, message: content::from_envelope(payload, settings)? })
+}
+
+pub(super) fn edit(args: &[Value], settings: &Settings) -> Parsed {
+    let payload = object(args)?;
+    change(payload, |payload| content::edit_of(payload.get("content"), settings))
+}
+
+pub(super) fn delete(args: &[Value], _settings: &Settings) -> Parsed {
+    change(object(args)?, |_| Ok(MessageChange::Delete))
+}
+
+pub(super) fn react(args: &[Value], _settings: &Settings) -> Parsed {
+    change(object(args)?, |payload| {
+        let on = payload.get("on").and_then(Value::as_bool);
+        let reaction = content::reaction_of(payload.get("emoji").and_then(Value::as_str), on.unwrap_or_default())?;
+        on.map(|_| reaction).ok_or_else(|| Failure::invalid("on", "true or false is expected"))
+    })
+}
+
+fn change(
+    payload: &Map<String, Value>,
+    read: impl FnOnce(&Map<String, Value>) -> Result<MessageChange, Failure>,
+) -> Parsed {
+    let room = room(payload)?;
+    let message = payload.get("messageId").and_then(Value::as_str).and_then(MessageId::parse);
+    let message = message.ok_or_else(|| Failure::invalid("messageId", "A message id is expected"))?;
+    Ok(Command::Change { room, message, change: read(payload)? })
 }
 
 pub(super) fn typing(args: &[Value], _settings: &Settings) -> Parsed {

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use serde::Serialize;
-use wire::{Conversation, Member, Message, MessageId, RoomId, Timestamp, UserId};
+use wire::{Conversation, Member, Message, MessageId, Reaction, RoomId, Timestamp, UserId};
 
 use crate::dialect::{Answer, Resumed, ServerEvent};
 use crate::objects::{Removal, RoomEvent};
@@ -87,6 +87,7 @@ pub(super) fn answer(answer: &Answer<'_>, args: &mut Vec<u8>) {
             write(args, &Joined { ok, conversation_id: *room, seq: *seq, read_seq: *read_seq, members });
         }
         Answer::Sent { message } => write(args, &Sent { ok, message }),
+        Answer::Reacted { reactions } => write(args, &Reacted { ok, reactions }),
         Answer::Marked { read_seq } => write(args, &Marked { ok, read_seq: *read_seq }),
         Answer::Online { users } => write(args, users),
         Answer::Resumed(resumed) => write(args, &ResumedAck { ok, resumed, calls: [] }),
@@ -231,6 +232,12 @@ struct Joined<'a> {
 struct Sent<'a> {
     ok: bool,
     message: &'a Message,
+}
+
+#[derive(Serialize)]
+struct Reacted<'a> {
+    ok: bool,
+    reactions: &'a [Reaction],
 }
 
 #[derive(Serialize)]

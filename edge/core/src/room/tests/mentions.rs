@@ -5,7 +5,7 @@ use wire::{ConversationType, ErrorCode};
 
 use super::{Host, actor, code, text, user};
 use crate::object::Output;
-use crate::objects::{Message, NewMessage};
+use crate::objects::{Message, MessageChange, NewMessage};
 
 fn send(host: &mut Host, content: &str, metadata: Option<Value>) -> Message {
     host.ask(Message::Send { from: actor(1), message: NewMessage { metadata, ..text(content, Some("key")) } })
@@ -48,6 +48,20 @@ fn the_same_send_again_is_the_same_whatever_was_resolved() {
         let other = json!({"other": true});
         assert_eq!(code(&send(&mut host, "@user2", Some(other))), Some(ErrorCode::Conflict));
     }
+}
+
+#[test]
+fn an_edit_mentions_others_and_a_deletion_nobody() {
+    let mut host = group();
+    let Message::Sent { message, .. } = send(&mut host, "@user2", Some(json!({"x": 1}))) else { panic!("refused") };
+    let mut change = |change| match host.ask(Message::Change { user: user(1), message: message.id, change }) {
+        Message::Changed { message } => message.metadata,
+        other => panic!("{other:?}"),
+    };
+    let edited = change(MessageChange::Edit { content: "@user3".to_owned() });
+    assert_eq!(edited, Some(json!({"x": 1, "mentions": {"users": [user(3)]}})));
+    assert_eq!(change(MessageChange::Delete), None);
+    assert!(host.seen.iter().any(|out| matches!(out, Output::Project { key, .. } if key.starts_with("mention:"))));
 }
 
 #[test]

@@ -35,6 +35,15 @@ pub fn conversations(user: UserId, before: Option<ListPosition>, room: Option<Ro
     )
 }
 
+/// The conversations of a person, by id alone. Row: `room_id`.
+#[must_use]
+pub fn rooms_of(user: UserId) -> Statement {
+    Statement::new(
+        "SELECT room_id FROM members_by_user WHERE user_id=?1 AND left_at IS NULL LIMIT ?2",
+        vec![user.into(), limits::CONVERSATIONS_SEARCHED.into()],
+    )
+}
+
 /// Members of conversations as `viewer` may see them: of people who blocked the viewer and of disabled accounts only the
 /// name. Row: `room_id, id, username, display_name, avatar_url, status, role, joined_at, delivered_seq, read_seq`.
 #[must_use]
