@@ -6,9 +6,11 @@
 
 mod auth;
 mod caller;
+mod changes;
 mod contacts;
 mod conversations;
 pub mod cors;
+mod groups;
 mod headers;
 mod input;
 mod messages;
@@ -116,9 +118,22 @@ impl<P: Platform> Call<'_, P> {
             Endpoint::AnswerContact => contacts::answer(self).await,
             Endpoint::Conversations => conversations::list(self).await,
             Endpoint::CreateConversation => conversations::create(self).await,
+            Endpoint::Conversation => groups::show(self).await,
+            Endpoint::UpdateConversation => groups::update(self).await,
+            Endpoint::AddMembers => groups::add(self).await,
+            Endpoint::RemoveMember => groups::remove(self).await,
+            Endpoint::SetRole => groups::set_role(self).await,
+            Endpoint::LeaveConversation => groups::leave(self).await,
+            Endpoint::SetMine => groups::set_mine(self).await,
+            Endpoint::MarkRead => groups::mark_read(self).await,
             Endpoint::History => messages::history(self).await,
             Endpoint::SendMessage => messages::send(self).await,
             Endpoint::Events => messages::events(self).await,
+            Endpoint::EditMessage => changes::edit(self).await,
+            Endpoint::DeleteMessage => changes::delete(self).await,
+            Endpoint::Edits => changes::edits(self).await,
+            Endpoint::React => changes::react(self, true).await,
+            Endpoint::Unreact => changes::react(self, false).await,
             Endpoint::Health => Ok(system::health(self).await),
             Endpoint::Info => Ok(system::info(self)),
             Endpoint::Page => Ok(system::page(self)),

@@ -68,6 +68,10 @@ pub const PULL_RETRIES: u32 = 5;
 pub const SOCKET_CONVERSATIONS: usize = 5_000;
 /// Members of a conversation.
 pub const CONVERSATION_MEMBERS: usize = 1_000;
+/// Members listed in E-041; whoever needs all of a larger conversation reads it.
+pub const CREATED_MEMBERS: usize = 500;
+/// Users that one message mentions by name.
+pub const MENTIONED_USERS: usize = 50;
 /// Members up to which marks of a conversation are listed in `sync:resume` acks.
 pub const MARKS_MEMBERS: usize = 100;
 /// Members up to which a conversation makes people see each other's presence.
@@ -114,8 +118,8 @@ pub const TELL_AGAIN_MS: u64 = 5_000;
 pub const DEDUPE_MS: u64 = 7 * 24 * 3_600_000;
 /// Keys of repeated sends that a Room keeps at most: 1.6 sends a second over [`DEDUPE_MS`].
 pub const DEDUPE_KEYS: usize = 1_000_000;
-/// A bundle of keys is stored with every so many seqs; the keys above it are among the messages that a start loads.
-pub const KEYS_BUNDLE: u64 = 64;
+/// A bundle of keys is stored with every so many messages; the keys above it are among the messages that a start loads.
+pub const KEYS_BUNDLE: usize = 64;
 /// Sends without `clientId` whose call a Room remembers, against repetition between objects.
 pub const CALLS_REMEMBERED: usize = 64;
 /// Messages per minute of one user (V-27).
@@ -152,12 +156,20 @@ pub const GROUP_NAME_CHARS: usize = 100;
 pub const CLIENT_ID_BYTES: usize = 64;
 /// Longest `metadata` of a message, in bytes of JSON.
 pub const METADATA_BYTES: usize = 8 * 1024;
+/// Different reactions to a message.
+pub const REACTIONS: usize = 20;
+/// Longest emoji of a reaction, in bytes.
+pub const EMOJI_BYTES: usize = 64;
+/// Users listed with a reaction.
+pub const REACTION_USERS: usize = 100;
 /// Ids in one `chat:markRead`.
 pub const MARK_READ_IDS: usize = 500;
 /// Page of history.
 pub const PAGE_DEFAULT: u64 = 50;
 /// Longest page of history.
 pub const PAGE_MAX: u64 = 200;
+/// Conversations of a person among which a bare message id is looked for.
+pub const CONVERSATIONS_SEARCHED: u64 = 10_000;
 /// Longest conversation list.
 pub const CONVERSATIONS_MAX: u64 = 500;
 /// A repeated refresh by the same client gets the same successor within this time (S2).

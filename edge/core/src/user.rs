@@ -109,9 +109,9 @@ impl User {
             Message::Unwatch { at } => self.unwatch(&from, call, &at),
             Message::Locate { room } => self.locate(&from, call, room),
             Message::Forget { room } => self.forget(&objects::room(room)),
-            Message::MembershipChanged { .. } => {
-                self.refresh_sees(None);
-                self.fx.reply(&from, call, Message::Done);
+            Message::MembershipChanged { room, gone, about } => {
+                self.refresh_sees(about);
+                self.membership_changed(&from, call, room, gone);
             }
             Message::Revoke { sessions, version, reason } => self.revoke(&from, call, sessions, version, &reason, now),
             Message::ContactRequest { me, other } => self.contact_request(&from, call, me.id, other, now),

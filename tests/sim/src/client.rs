@@ -10,6 +10,7 @@ use edge_core::objects::{self, Actor, HistoryCursor, Message, NewMessage, Profil
 use serde_json::{Value, json};
 use wire::{ConversationType, MessageKind, SessionId};
 
+use crate::changes::{as_sent, reaction_text, row_of_change};
 use crate::check::is_final;
 use crate::history::{Id, Row, Watermarks, What};
 use crate::packet::{self, Event as Heard, Packet};
@@ -43,6 +44,8 @@ pub(crate) struct Client {
     newest: BTreeMap<usize, Row>,
     /// Of the newest row: when the server says it was made; only a planted bug looks at it.
     newest_at: BTreeMap<usize, u64>,
+    /// Messages that it may change.
+    pub(crate) known: BTreeMap<usize, Vec<Row>>,
     to_resume: BTreeSet<usize>,
     acks: BTreeMap<u64, (u64, Pending)>,
     next_ack: u64,
@@ -65,10 +68,11 @@ struct Draft {
     attempts: u32,
 }
 
-enum Pending {
+pub(crate) enum Pending {
     Resume { op: u64, all: bool },
     Send { op: u64, draft: usize },
     Mark { op: u64 },
+    Change { op: u64 },
     /// Who is online.
     Online,
     /// Anything whose answer does not matter.
@@ -83,9 +87,10 @@ pub(crate) struct Request {
     kind: RequestKind,
 }
 
-enum RequestKind {
+pub(crate) enum RequestKind {
     Create { conversation: usize },
     Send { op: u64, draft: usize },
+    Change { op: u64 },
     Rows { op: u64, conversation: usize },
     /// Somebody else waits for it.
     Kept(Option<Box<Result<Message, CallError>>>),
@@ -115,6 +120,7 @@ impl World {
             early: BTreeMap::new(),
             newest: BTreeMap::new(),
             newest_at: BTreeMap::new(),
+            known: BTreeMap::new(),
             to_resume: BTreeSet::new(),
             acks: BTreeMap::new(),
             next_ack: 0,
@@ -197,7 +203,7 @@ impl World {
         }
     }
 
-    fn emit(&mut self, index: usize, body: &Value, pending: Option<Pending>) {
+    pub(crate) fn emit(&mut self, index: usize, body: &Value, pending: Option<Pending>) {
         let client = &mut self.clients[index];
         let Some(socket) = client.socket else { return };
         let id = pending.map(|pending| {
@@ -323,13 +329,14 @@ impl World {
                     self.breach("an ack of chat:markRead without readSeq".to_owned());
                 }
             }
+            (Pending::Change { op }, None) => self.log(What::Changed { op }),
             (Pending::Online, None) => {
                 let users = body.get("users").or(Some(body)).and_then(Value::as_array).into_iter().flatten();
                 let view = users.filter_map(|user| user.as_str().map(Id::from)).collect();
                 self.clients[index].view = Some(view);
             }
             (Pending::Forbidden, None) => self.breach("a stranger was answered like a member".to_owned()),
-            (Pending::Mark { .. } | Pending::Online | Pending::Plain | Pending::Forbidden, _) => {}
+            (Pending::Mark { .. } | Pending::Change { .. } | Pending::Online | Pending::Plain | Pending::Forbidden, _) => {}
         }
     }
 
@@ -422,6 +429,7 @@ impl World {
             return;
         };
         self.log(What::Deliver { conn, conversation: conversation.clone(), row: row.clone() });
+        self.note_known(index, n, row);
         let client = &mut self.clients[index];
         if client.newest.get(&n).is_none_or(|newest| newest.seq < row.seq) {
             client.newest.insert(n, row.clone());
@@ -550,7 +558,7 @@ impl World {
 
     // ---- HTTP
 
-    fn request(&mut self, client: usize, conversation: usize, kind: RequestKind, msg: Message) -> u64 {
+    pub(crate) fn request(&mut self, client: usize, conversation: usize, kind: RequestKind, msg: Message) -> u64 {
         let id = self.next_request;
         self.next_request += 1;
         self.requests.insert(id, Request { client, kind });
@@ -599,6 +607,11 @@ impl World {
                     self.reopen(client, draft, RETRY_US);
                 }
                 Ok(other) => self.breach(format!("a send was answered {other:?}")),
+            },
+            RequestKind::Change { op } => match result {
+                Ok(Message::Changed { .. }) => self.log(What::Changed { op }),
+                Ok(Message::Refused { .. }) | Err(_) => {}
+                Ok(other) => self.breach(format!("a change was answered {other:?}")),
             },
             RequestKind::Rows { op, conversation } => match result {
                 Ok(Message::HistoryPage { messages, .. }) => {
@@ -739,10 +752,11 @@ impl World {
         };
         let text = self.conversations[n].text.clone();
         match self.rng.below(100) {
-            0..=44 => {
+            0..=35 => {
                 let draft = self.draft(index, n, true);
                 self.send_by_socket(index, draft);
             }
+            36..=44 => self.change_message(index, n),
             45..=47 => {
                 let draft = self.draft(index, n, false);
                 self.send_by_socket(index, draft);
@@ -817,7 +831,7 @@ impl World {
         let conversation = self.conversations[n].text.clone();
         let by_id = self.rng.chance(0.4);
         let Some(up_to) = self.seen(index, n) else { return };
-        let newest = self.clients[index].newest.get(&n).map(|row| (row.seq, row.id.clone()));
+        let newest = self.clients[index].newest.get(&n).filter(|row| row.kind.is_none()).map(|row| (row.seq, row.id.clone()));
         let (body, up_to) = match newest {
             Some((seq, id)) if by_id => (json!({ "conversationId": conversation, "messageIds": [id] }), seq),
             _ => (json!({ "conversationId": conversation, "upTo": up_to }), up_to),
@@ -869,7 +883,8 @@ impl World {
             .collect();
         let Some(n) = self.rng.pick(&foreign).copied() else { return };
         let text = &self.conversations[n].text;
-        let body = match self.rng.below(4) {
+        let body = match self.rng.below(5) {
+            4 => json!(["chat:delete", { "conversationId": text, "messageId": "0195f0a0-6c3e-7b1a-9d52-0d6f0a1b2c3d" }]),
             0 => json!(["chat:join", text]),
             1 => json!(["chat:markRead", { "conversationId": text, "upTo": 1 }]),
             2 => json!(["chat:message", { "conversationId": text, "content": "let me in", "type": "text" }]),
@@ -936,16 +951,30 @@ impl World {
 pub(crate) fn row_of(message: &wire::Message) -> Row {
     Row {
         seq: message.seq,
+        kind: None,
         id: Id::from(message.id.to_string()),
         sender: message.sender_id.map(|id| Id::from(id.to_string())),
         client_id: message.client_id.as_deref().map(Id::from),
-        content: Id::from(message.content.as_str()),
+        content: as_sent(&message.content),
     }
 }
 
 pub(crate) fn row_of_event(event: &objects::Numbered) -> Row {
+    let change = |name, id: wire::MessageId, by, what: &str| row_of_change(event.seq, name, Id::from(id.to_string()), by, what);
     match &event.event {
         objects::RoomEvent::Message { message } => Row { seq: event.seq, ..row_of(message) },
+        objects::RoomEvent::Edited(edited) => {
+            let by = edited.message.sender_id.map(|id| Id::from(id.to_string()));
+            change("chat:edited", edited.message.id, by, "")
+        }
+        objects::RoomEvent::Deleted(deleted) => {
+            change("chat:deleted", deleted.message_id, Some(Id::from(deleted.by.to_string())), "")
+        }
+        objects::RoomEvent::Reaction(reacted) => {
+            let by = Some(Id::from(reacted.user_id.to_string()));
+            change("chat:reaction", reacted.message_id, by, &reaction_text(&reacted.emoji, reacted.on))
+        }
+        other => row_of_change(event.seq, &format!("{other:?}"), Id::from(""), None, ""),
     }
 }
 

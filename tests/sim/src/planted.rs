@@ -468,7 +468,7 @@ impl Twist for MissingFence {
             }
             Input::Object { msg: Message::Deliver { room, durable, .. }, call, .. } if *call != CallKey::NONE => {
                 for numbered in durable {
-                    let edge_core::objects::RoomEvent::Message { message } = &numbered.event;
+                    let edge_core::objects::RoomEvent::Message { message } = &numbered.event else { continue };
                     let mut body = serde_json::json!(message);
                     body["conversationId"] = serde_json::json!(room);
                     let room = room.to_string();

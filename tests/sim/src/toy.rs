@@ -427,7 +427,7 @@ impl ToyGateway {
 }
 
 fn render(event: &Numbered) -> String {
-    let RoomEvent::Message { message } = &event.event;
+    let RoomEvent::Message { message } = &event.event else { return String::new() };
     let mut body = json!(message);
     body["conversationId"] = json!(message.conversation_id);
     format!("42{}", json!(["chat:message", body]))

@@ -1,6 +1,7 @@
 //! Live delivery: a Room's batch to the sockets of its audience. One encoding per event and dialect, one `Send` for all
 //! websockets; this is the hot path.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use wire::{RoomId, Timestamp, UserId};
@@ -12,7 +13,7 @@ use super::rooms::Mode;
 use crate::dialect::{DialectId, ServerEvent};
 use crate::effects::Effects;
 use crate::object::{Frame, Output, SocketId};
-use crate::objects::{LiveEvent, Message, Numbered};
+use crate::objects::{LiveEvent, Message, Numbered, Removal, seen_by};
 
 /// [`Message::Deliver`].
 #[derive(Debug)]
@@ -82,21 +83,32 @@ impl Gateway {
             None => {}
         }
         entry.resolve(self.changes, &self.users, &self.conns);
-        for numbered in &durable {
+        // Whoever learns of the conversation learns that first, and whoever leaves it last.
+        let (first, then): (Vec<LiveEvent>, _) = live.into_iter().partition(|event| matches!(event, LiveEvent::Created { .. }));
+        for event in &first {
+            self.deliver_live(room, event, now);
+        }
+        for numbered in durable {
             self.deliver_durable(room, numbered, now);
         }
         self.pull_behind(room, head, now);
-        for event in &live {
-            self.deliver_live(room, event, now);
+        for event in &then {
+            match event {
+                LiveEvent::Dismissed { user, reason } => self.dismissed(room, *user, *reason, now),
+                event => self.deliver_live(room, event, now),
+            }
         }
         Message::Accepted { stale: false, unknown_audience: false }
     }
 
-    fn deliver_durable(&mut self, room: RoomId, numbered: &Numbered, now: Timestamp) {
+    fn deliver_durable(&mut self, room: RoomId, mut numbered: Numbered, now: Timestamp) {
         let Some(entry) = self.rooms.get_mut(&room) else { return };
         let seq = numbered.seq;
         let immediate = self.settings.attach_after_ms == 0;
+        let reactions = numbered.event.reactions().map(std::mem::take).unwrap_or_default();
         let mut targets = Targets::default();
+        // Who reacted reads it with `me`.
+        let mut theirs: BTreeMap<UserId, Targets> = BTreeMap::new();
         let (mut gaps, mut unmarked, mut timers, mut written) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for slot in entry.slots_mut().iter_mut().filter(|slot| slot.member) {
             let Some(hot) = self.conns.entry(slot.conn) else { continue };
@@ -131,9 +143,20 @@ impl Gateway {
                 // A repeated or late batch.
                 Mode::Live | Mode::Tracked | Mode::Cut => continue,
             }
+            let targets = match reactions.iter().any(|reaction| reaction.user_ids.contains(&slot.user)) {
+                true => theirs.entry(slot.user).or_default(),
+                false => &mut targets,
+            };
             targets.add(slot.dialect, hot.direct, slot.conn);
         }
-        self.send_to(targets, &ServerEvent::durable(room, &numbered.event), now);
+        let mine = theirs.into_iter().map(|(user, targets)| (Some(user), targets));
+        for (viewer, targets) in std::iter::once((None, targets)).chain(mine) {
+            if let Some(shown) = numbered.event.reactions().filter(|_| !reactions.is_empty()) {
+                shown.clone_from(&reactions);
+                seen_by(shown, viewer);
+            }
+            self.send_to(targets, &ServerEvent::durable(room, &numbered), now);
+        }
         for conn in unmarked {
             if let Some(live) = self.conns.live_mut(conn)
                 && !live.resumed
@@ -184,13 +207,28 @@ impl Gateway {
         for slot in entry.slots_mut().iter().filter(|slot| slot.member) {
             let wanted = match event {
                 LiveEvent::Typing { user, .. } => slot.opened && slot.user != *user,
+                LiveEvent::Created { users, .. } => users.contains(&slot.user),
                 LiveEvent::Read { .. } | LiveEvent::Receipts { .. } => true,
+                LiveEvent::Dismissed { .. } => false,
             };
             if wanted && let Some(hot) = self.conns.entry(slot.conn) {
                 targets.add(slot.dialect, hot.direct, slot.conn);
             }
         }
         self.send_to(targets, &ServerEvent::live(room, event), now);
+    }
+
+    /// E-045, unless the Room has said meanwhile that the user is a member again: nothing follows.
+    fn dismissed(&mut self, room: RoomId, user: UserId, reason: Removal, now: Timestamp) {
+        if self.rooms.get(&room).is_some_and(|entry| entry.has(user)) {
+            return;
+        }
+        for id in self.conns_of(user) {
+            self.not_a_member(id, room);
+            self.emit(id, &ServerEvent::Dismissed { room, reason });
+            self.save(id);
+            self.settle(id, now);
+        }
     }
 
     /// Encodes once per dialect; one `Send` for its websockets.

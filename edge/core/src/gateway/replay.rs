@@ -38,8 +38,8 @@ pub(super) struct Replay {
 
 #[derive(Debug)]
 enum Item {
-    /// A whole packet.
-    Packet(String),
+    /// A whole packet, and of which conversation.
+    Packet(RoomId, String),
     /// Everything of this replay was written.
     End { room: RoomId, serial: u32 },
     /// The same, but the resume is cut off here.
@@ -118,7 +118,7 @@ impl Gateway {
             }
             match replay.unsent.pop_front() {
                 None => break,
-                Some(Item::Packet(packet)) => {
+                Some(Item::Packet(_, packet)) => {
                     replay.bytes += packet.len();
                     replay.events += 1;
                     conn.session.send(packet, &mut self.fx);
@@ -231,7 +231,7 @@ impl Gateway {
             slot.next = page.head + 1;
             slot.highest = 0;
             let reset = ServerEvent::Reset { room, head: page.head, reason };
-            live.replay.unsent.extend(table.event_packet(&reset).map(Item::Packet));
+            live.replay.unsent.extend(table.event_packet(&reset).map(|packet| Item::Packet(room, packet)));
         }
         for numbered in &page.events {
             if numbered.seq < slot.next {
@@ -239,8 +239,8 @@ impl Gateway {
             }
             slot.next = numbered.seq + 1;
             sent += 1;
-            let event = ServerEvent::durable(room, &numbered.event);
-            live.replay.unsent.extend(table.event_packet(&event).map(Item::Packet));
+            let event = ServerEvent::durable(room, numbered);
+            live.replay.unsent.extend(table.event_packet(&event).map(|packet| Item::Packet(room, packet)));
         }
         let held = slot.next.saturating_sub(1);
         // An empty page may be older than the live events that were dropped while it was on its way; one that was asked
@@ -274,8 +274,12 @@ impl Gateway {
         }
     }
 
-    fn not_a_member(&mut self, id: ConnId, room: RoomId) {
+    /// Nothing of the conversation goes there any more, not even what was pulled already.
+    pub(super) fn not_a_member(&mut self, id: ConnId, room: RoomId) {
         self.forget_slot(id, room);
+        if let Some(live) = self.conns.live_mut(id) {
+            live.replay.unsent.retain(|item| !matches!(item, Item::Packet(of, _) if *of == room));
+        }
         if let Some(resume) = self.conns.live_mut(id).and_then(|live| live.resume.as_mut()) {
             resume.removed(room);
         }

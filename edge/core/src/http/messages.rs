@@ -88,7 +88,7 @@ pub(super) async fn events<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fai
 /// A durable event as sockets of the `chatcall` dialect get it.
 fn event(room: RoomId, numbered: &Numbered) -> Option<Value> {
     let mut data = Vec::new();
-    let name = (DIALECT.encode)(&ServerEvent::durable(room, &numbered.event), &mut data)?;
+    let name = (DIALECT.encode)(&ServerEvent::durable(room, numbered), &mut data)?;
     let data: Value = serde_json::from_slice(&data).ok()?;
     Some(json!({"seq": numbered.seq, "event": name, "data": data}))
 }

@@ -13,9 +13,22 @@ pub(super) enum Endpoint {
     AnswerContact,
     Conversations,
     CreateConversation,
+    Conversation,
+    UpdateConversation,
+    AddMembers,
+    RemoveMember,
+    SetRole,
+    LeaveConversation,
+    SetMine,
+    MarkRead,
     History,
     SendMessage,
     Events,
+    EditMessage,
+    DeleteMessage,
+    Edits,
+    React,
+    Unreact,
     Health,
     Info,
     Page,
@@ -29,9 +42,22 @@ impl Endpoint {
             | Self::AnswerContact
             | Self::Conversations
             | Self::CreateConversation
+            | Self::Conversation
+            | Self::UpdateConversation
+            | Self::AddMembers
+            | Self::RemoveMember
+            | Self::SetRole
+            | Self::LeaveConversation
+            | Self::SetMine
+            | Self::MarkRead
             | Self::History
             | Self::SendMessage
-            | Self::Events => true,
+            | Self::Events
+            | Self::EditMessage
+            | Self::DeleteMessage
+            | Self::Edits
+            | Self::React
+            | Self::Unreact => true,
             Self::Register
             | Self::Login
             | Self::Me
@@ -57,9 +83,22 @@ const ROUTES: &[(&str, &str, Endpoint)] = &[
     ("PATCH", "/api/users/contacts/:contactId", Endpoint::AnswerContact),
     ("GET", "/api/chats/conversations", Endpoint::Conversations),
     ("POST", "/api/chats/conversations", Endpoint::CreateConversation),
+    ("GET", "/api/chats/conversations/:id", Endpoint::Conversation),
+    ("PATCH", "/api/chats/conversations/:id", Endpoint::UpdateConversation),
+    ("POST", "/api/chats/conversations/:id/members", Endpoint::AddMembers),
+    ("DELETE", "/api/chats/conversations/:id/members/:userId", Endpoint::RemoveMember),
+    ("PATCH", "/api/chats/conversations/:id/members/:userId", Endpoint::SetRole),
+    ("POST", "/api/chats/conversations/:id/leave", Endpoint::LeaveConversation),
+    ("PATCH", "/api/chats/conversations/:id/me", Endpoint::SetMine),
+    ("POST", "/api/chats/conversations/:id/read", Endpoint::MarkRead),
     ("GET", "/api/chats/conversations/:id/messages", Endpoint::History),
     ("POST", "/api/chats/conversations/:id/messages", Endpoint::SendMessage),
     ("GET", "/api/chats/conversations/:id/events", Endpoint::Events),
+    ("PATCH", "/api/chats/messages/:id", Endpoint::EditMessage),
+    ("DELETE", "/api/chats/messages/:id", Endpoint::DeleteMessage),
+    ("GET", "/api/chats/messages/:id/edits", Endpoint::Edits),
+    ("PUT", "/api/chats/messages/:id/reactions/:emoji", Endpoint::React),
+    ("DELETE", "/api/chats/messages/:id/reactions/:emoji", Endpoint::Unreact),
     ("GET", "/api/health", Endpoint::Health),
     ("GET", "/health", Endpoint::Health),
     ("GET", "/api/info", Endpoint::Info),

@@ -11,7 +11,7 @@ mod conversations;
 mod rates;
 mod refresh;
 
-pub use conversations::{ListPosition, conversations, insert_pair, members, pair, people, profiles};
+pub use conversations::{ListPosition, conversations, insert_pair, members, pair, people, profiles, rooms_of};
 pub use rates::{give_back, probe, sweep_rates, take};
 pub use refresh::{Outcome, Refresh, sweep_refresh_tokens};
 

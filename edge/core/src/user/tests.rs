@@ -219,3 +219,22 @@ fn whoever_asks_hears_it_only_when_the_other_side_knows() {
     let answered = |output: &Output| matches!(output, Output::Reply { msg: Message::ContactIs { .. }, .. });
     assert!(host.seen.iter().any(answered));
 }
+
+#[test]
+fn a_membership_that_ends_is_answered_with_where_the_sockets_are_and_its_room_is_forgotten() {
+    let mut host = Host::new();
+    let room = RoomId(uuid_v7(4, 4, 4));
+    let object = crate::objects::room(room);
+    up(&mut host, SESSION);
+    host.ask(&object, Message::Locate { room });
+    host.sees = vec![id(2), id(3)];
+    let here = |answer: Option<Message>| matches!(answer, Some(Message::Moved { gateways, .. }) if gateways == [at()]);
+    assert!(here(host.ask(&object, Message::MembershipChanged { room, gone: false, about: vec![] })));
+    assert!(matches!(&host.told(Kind::Gateway)[..], [Message::Sees { sees, .. }] if *sees == [id(2), id(3)]));
+    host.sees = vec![id(2)];
+    assert!(here(host.ask(&object, Message::MembershipChanged { room, gone: true, about: vec![id(3)] })));
+    assert!(matches!(&host.told(Kind::Gateway)[..], [Message::Sees { sees, .. }] if *sees == [id(2)]));
+    host.seen.clear();
+    host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean: true });
+    assert!(host.told(Kind::Room).is_empty());
+}

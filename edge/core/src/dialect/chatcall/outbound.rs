@@ -3,16 +3,22 @@
 use std::io::Write;
 
 use serde::Serialize;
-use wire::{Member, Message, MessageId, RoomId, Timestamp, UserId};
+use wire::{Conversation, Member, Message, MessageId, Reaction, RoomId, Timestamp, UserId};
 
 use crate::dialect::{Answer, Resumed, ServerEvent};
+use crate::objects::{Removal, RoomEvent};
 
 /// Writes the arguments and names the event.
 pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'static str> {
     match event {
         ServerEvent::Message { room, message } => {
-            write_message(*room, message, args);
+            let _ = write!(args, "{{\"conversationId\":\"{room}\"");
+            write_rest(message, args);
             Some("chat:message")
+        }
+        ServerEvent::Changed { room, seq, event } => {
+            let _ = write!(args, "{{\"conversationId\":\"{room}\",\"seq\":{seq}");
+            Some(write_change(event, args))
         }
         ServerEvent::Typing { room, user, username, on } => {
             let username = on.then_some(*username);
@@ -27,6 +33,14 @@ pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'st
             let (delivered_seq, read_seq) = (*delivered_seq, *read_seq);
             write(args, &Receipts { conversation_id: *room, user_id: *user, delivered_seq, read_seq });
             Some("chat:receipts")
+        }
+        ServerEvent::Created { conversation } => {
+            write(args, &Created { conversation });
+            Some("conversation:created")
+        }
+        ServerEvent::Dismissed { room, reason } => {
+            write(args, &Dismissed { conversation_id: *room, reason: *reason });
+            Some("conversation:removed")
         }
         ServerEvent::OnlineList { users } => {
             write(args, users);
@@ -73,6 +87,7 @@ pub(super) fn answer(answer: &Answer<'_>, args: &mut Vec<u8>) {
             write(args, &Joined { ok, conversation_id: *room, seq: *seq, read_seq: *read_seq, members });
         }
         Answer::Sent { message } => write(args, &Sent { ok, message }),
+        Answer::Reacted { reactions } => write(args, &Reacted { ok, reactions }),
         Answer::Marked { read_seq } => write(args, &Marked { ok, read_seq: *read_seq }),
         Answer::Online { users } => write(args, users),
         Answer::Resumed(resumed) => write(args, &ResumedAck { ok, resumed, calls: [] }),
@@ -81,11 +96,43 @@ pub(super) fn answer(answer: &Answer<'_>, args: &mut Vec<u8>) {
     }
 }
 
-/// The row with `conversationId` in front: the row's opening brace becomes the comma behind it.
-fn write_message(room: RoomId, message: &Message, args: &mut Vec<u8>) {
-    let _ = write!(args, "{{\"conversationId\":\"{room}\"");
+fn write_change(event: &RoomEvent, args: &mut Vec<u8>) -> &'static str {
+    match event {
+        RoomEvent::Message { message } => {
+            write_rest(message, args);
+            "chat:message"
+        }
+        RoomEvent::Edited(edited) => {
+            write_rest(edited, args);
+            "chat:edited"
+        }
+        RoomEvent::Deleted(deleted) => {
+            write_rest(deleted, args);
+            "chat:deleted"
+        }
+        RoomEvent::Reaction(reacted) => {
+            write_rest(reacted, args);
+            "chat:reaction"
+        }
+        RoomEvent::Updated(updated) => {
+            write_rest(updated, args);
+            "conversation:updated"
+        }
+        RoomEvent::MemberAdded(added) => {
+            write_rest(added, args);
+            "conversation:memberAdded"
+        }
+        RoomEvent::MemberRemoved(removed) => {
+            write_rest(removed, args);
+            "conversation:memberRemoved"
+        }
+    }
+}
+
+/// The fields of an object behind those that were written: its opening brace becomes the comma between them.
+fn write_rest<T: Serialize>(value: &T, args: &mut Vec<u8>) {
     let brace = args.len();
-    write(args, message);
+    write(args, value);
     if let Some(byte) = args.get_mut(brace) {
         *byte = b',';
     }
@@ -121,6 +168,18 @@ struct Receipts {
     user_id: UserId,
     delivered_seq: u64,
     read_seq: u64,
+}
+
+#[derive(Serialize)]
+struct Created<'a> {
+    conversation: &'a Conversation,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dismissed {
+    conversation_id: RoomId,
+    reason: Removal,
 }
 
 #[derive(Serialize)]
@@ -173,6 +232,12 @@ struct Joined<'a> {
 struct Sent<'a> {
     ok: bool,
     message: &'a Message,
+}
+
+#[derive(Serialize)]
+struct Reacted<'a> {
+    ok: bool,
+    reactions: &'a [Reaction],
 }
 
 #[derive(Serialize)]

@@ -4,7 +4,9 @@ use wire::{ErrorCode, Message, MessageId, MessageKind, RoomId, Timestamp, UserId
 use super::DIALECT;
 use crate::dialect::{Answer, Command, Cursors, Resumed, RoomMarks, ServerEvent};
 use crate::error::Failure;
-use crate::objects::{Marks, ReadUpTo};
+use crate::objects::{
+    Deleted, Marks, MemberAdded, MemberRemoved, Numbered, Reacted, ReadUpTo, Removal, RoomEvent, Updated,
+};
 use crate::settings::Settings;
 
 fn room(n: u64) -> RoomId {
@@ -123,6 +125,46 @@ fn a_message_event_repeats_the_conversation_id() {
     wanted["conversationId"] = json!(room(1));
     assert_eq!(body, json!(["chat:message", wanted]));
     assert!(!text.contains('\u{1e}'), "the record separator is escaped");
+}
+
+#[test]
+fn durable_events_carry_conversation_and_seq() {
+    let (r, u) = (room(1), user(1));
+    let member = wire::Member {
+        id: user(2),
+        username: "bob".into(),
+        display_name: "Bob".into(),
+        avatar_url: None,
+        status: String::new(),
+        role: wire::MemberRole::Member,
+        joined_at: Timestamp(1_772_357_400_000),
+        delivered_seq: 0,
+        read_seq: 0,
+    };
+    let reactions = vec![wire::Reaction { emoji: "👍".into(), count: 1, user_ids: vec![u], me: false }];
+    let at = Timestamp(1_772_357_400_000);
+    let reacted = Reacted { message_id: message_id(1), user_id: u, emoji: "👍".into(), on: true, reactions: reactions.clone() };
+    for (event, name, wanted) in [
+        (RoomEvent::Deleted(Deleted { message_id: message_id(1), by: u, deleted_at: at }), "chat:deleted",
+            json!({"messageId": message_id(1), "by": u, "deleted_at": "2026-03-01T09:30:00.000Z"})),
+        (RoomEvent::Reaction(reacted), "chat:reaction",
+            json!({"messageId": message_id(1), "userId": u, "emoji": "👍", "on": true, "reactions": reactions})),
+        (RoomEvent::Updated(Updated { by: u, changes: json!({"name": "Crew"}) }), "conversation:updated",
+            json!({"by": u, "changes": {"name": "Crew"}})),
+        (RoomEvent::MemberAdded(MemberAdded { by: u, member: member.clone() }), "conversation:memberAdded",
+            json!({"by": u, "member": member})),
+        (RoomEvent::MemberRemoved(MemberRemoved { by: u, user_id: user(2), reason: Removal::Left }), "conversation:memberRemoved",
+            json!({"by": u, "userId": user(2), "reason": "left"})),
+    ] {
+        let numbered = Numbered { seq: 7, event };
+        let text = packet(ServerEvent::durable(r, &numbered));
+        let body: Value = serde_json::from_str(text.strip_prefix("42").expect("an event")).expect("JSON");
+        let mut whole = wanted;
+        (whole["conversationId"], whole["seq"]) = (json!(r), json!(7));
+        assert_eq!(body, json!([name, whole]));
+        let stored = serde_json::to_string(&numbered.event).expect("JSON");
+        assert_eq!(serde_json::from_str::<RoomEvent>(&stored).expect("the same"), numbered.event);
+    }
 }
 
 #[test]

@@ -10,24 +10,37 @@ pub struct ListPosition {
     pub room: Option<RoomId>,
 }
 
-/// The conversations of a person behind `before`. Row: `room_id, type, name, avatar_url, created_by, created_at, seq,
-/// unread, last_message, active_at, members`.
+/// The conversations of a person behind `before`, or only `room`. Row: `room_id, type, name, avatar_url, created_by,
+/// created_at, seq, unread, last_message, active_at, members, muted_until, mentions`. Mentions are counted among the newest
+/// 10,000 messages.
 #[must_use]
-pub fn conversations(user: UserId, before: Option<ListPosition>, limit: u64) -> Statement {
+pub fn conversations(user: UserId, before: Option<ListPosition>, room: Option<RoomId>, limit: u64) -> Statement {
     Statement::new(
         "SELECT h.room_id, h.type, h.name, h.avatar_url, h.created_by, h.created_at, h.seq, \
          CASE WHEN h.last_sender=?1 THEN 0 ELSE max(h.message_count-m.read_count,0) END, h.last_message, h.active_at, \
-         (SELECT count(*) FROM members_by_user o WHERE o.room_id=h.room_id AND o.left_at IS NULL) \
-         FROM members_by_user m JOIN conversation_heads h ON h.room_id=m.room_id \
+         (SELECT count(*) FROM members_by_user o WHERE o.room_id=h.room_id AND o.left_at IS NULL), m.muted_until, \
+         CASE WHEN h.last_sender=?1 THEN 0 ELSE (SELECT count(*) FROM mentions n WHERE n.room_id=h.room_id \
+         AND n.nth>max(m.read_count,h.message_count-10000) AND n.sender<>?1 \
+         AND (n.everybody OR instr(n.users,?1)>0)) END FROM members_by_user m JOIN conversation_heads h ON h.room_id=m.room_id \
          WHERE m.user_id=?1 AND m.left_at IS NULL \
-         AND (?2 IS NULL OR h.active_at<?2 OR (h.active_at=?2 AND h.room_id<?3)) \
+         AND (?5 IS NULL OR m.room_id=?5) AND (?2 IS NULL OR h.active_at<?2 OR (h.active_at=?2 AND h.room_id<?3)) \
          ORDER BY h.active_at DESC, h.room_id DESC LIMIT ?4",
         vec![
             user.into(),
             before.map(|position| position.active_at).into(),
             before.and_then(|position| position.room).into(),
             limit.into(),
+            room.into(),
         ],
+    )
+}
+
+/// The conversations of a person, by id alone. Row: `room_id`.
+#[must_use]
+pub fn rooms_of(user: UserId) -> Statement {
+    Statement::new(
+        "SELECT room_id FROM members_by_user WHERE user_id=?1 AND left_at IS NULL LIMIT ?2",
+        vec![user.into(), limits::CONVERSATIONS_SEARCHED.into()],
     )
 }
 
