@@ -189,6 +189,7 @@ impl Room {
                 self.fx.reply(&from, call, Message::Done);
             }
             Message::Blocked { by, on } => self.blocked_by(&from, call, by, on),
+            Message::PersonIs { profile } => self.person_is(&from, call, profile),
             _ => self.fx.reply(&from, call, Message::Done),
         }
     }

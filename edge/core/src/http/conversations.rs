@@ -151,7 +151,9 @@ struct Person {
 impl Person {
     /// Columns of [`people::people`].
     fn read(row: &Row) -> Option<Self> {
-        let [id, username, display_name, avatar_url, status, disabled, mine, theirs] = row.as_slice() else { return None };
+        let [id, username, display_name, avatar_url, status, disabled, mine, theirs, receipts] = row.as_slice() else {
+            return None;
+        };
         Some(Self {
             profile: Profile {
                 id: UserId::parse(id.as_str()?)?,
@@ -159,6 +161,7 @@ impl Person {
                 display_name: display_name.as_str()?.to_owned(),
                 avatar_url: avatar_url.as_str().map(str::to_owned),
                 status: status.as_str()?.to_owned(),
+                receipts: receipts.as_i64()? != 0,
             },
             disabled: disabled.as_i64()? != 0,
             mine: mine.as_str().map(str::to_owned),

@@ -37,11 +37,10 @@ impl Room {
     /// E-006, E-007: only in conversations small enough for it.
     pub(super) fn typing(&mut self, from: &ObjectId, call: CallKey, actor: Actor, on: bool) {
         let State::Ready(ready) = &mut self.state else { return };
-        if ready.member(actor.id).is_none() {
-            return self.refuse(from, call, not_visible(from));
-        }
+        let Some(seat) = ready.member(actor.id) else { return self.refuse(from, call, not_visible(from)) };
+        let username = seat.username.clone();
         if ready.members().count() <= limits::PRESENCE_MEMBERS {
-            let event = LiveEvent::Typing { user: actor.id, username: actor.username, on };
+            let event = LiveEvent::Typing { user: actor.id, username, on };
             ready.deliver(&mut self.fx, self.id, Vec::new(), vec![event]);
         }
         self.fx.reply(from, call, Message::Done);

@@ -143,9 +143,6 @@ impl Ready {
         self.head += 1;
         self.count += 1;
         if let Some(seat) = self.members.get_mut(&actor.id) {
-            if seat.username != actor.username {
-                seat.username.clone_from(&actor.username);
-            }
             seat.own_seq = self.head;
             seat.delivered_seq = self.head;
         }

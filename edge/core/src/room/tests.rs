@@ -117,6 +117,7 @@ impl Host {
                 display_name: format!("User {n}"),
                 avatar_url: None,
                 status: String::new(),
+                receipts: true,
             })
             .collect();
         let msg = Message::Create { kind: ConversationType::Direct, name: None, by: user(1), members };

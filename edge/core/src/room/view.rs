@@ -6,7 +6,7 @@ use super::{Ready, Room, Seat, State, Stored, not_visible};
 use crate::effects::Effects;
 use crate::limits;
 use crate::object::{CallKey, ObjectId};
-use crate::objects::{Marks, Message};
+use crate::objects::{Marks, Message, Profile};
 use crate::sql::projection::{Head, MemberRow};
 
 /// Readers listed with a message.
@@ -26,6 +26,21 @@ impl Room {
         self.fx.reply(from, call, joined);
     }
 
+    /// A person is shown differently from now on. Who has left keeps a seat, because messages show its name.
+    pub(super) fn person_is(&mut self, from: &ObjectId, call: CallKey, profile: Profile) {
+        if let State::Ready(ready) = &mut self.state
+            && let Some(seat) = ready.members.get_mut(&profile.id)
+            && !seat.shows(&profile)
+        {
+            self.fx.persist(vec![crate::sql::room::set_profile(self.id, &profile)]);
+            seat.username = profile.username;
+            seat.display_name = profile.display_name;
+            seat.avatar_url = profile.avatar_url;
+            seat.status = profile.status;
+        }
+        self.fx.reply(from, call, Message::Done);
+    }
+
     /// G-21.
     pub(super) fn describe(&mut self, from: &ObjectId, call: CallKey, user: UserId) {
         let State::Ready(ready) = &self.state else { return };
@@ -34,6 +49,15 @@ impl Room {
         }
         let conversation = ready.conversation(self.id);
         self.fx.reply(from, call, Message::View { conversation });
+    }
+}
+
+impl Seat {
+    fn shows(&self, profile: &Profile) -> bool {
+        self.username == profile.username
+            && self.display_name == profile.display_name
+            && self.avatar_url == profile.avatar_url
+            && self.status == profile.status
     }
 }
 

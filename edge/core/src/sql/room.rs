@@ -3,6 +3,7 @@
 use wire::{MessageId, RoomId, Timestamp, UserId};
 
 use super::{Statement, Value};
+use crate::objects::Profile;
 use crate::room::{Meta, Seat, Stored};
 
 /// Columns of a message row, for `format!`-free statements below.
@@ -115,6 +116,22 @@ pub fn set_blocks(room: RoomId, user: UserId, on: bool) -> Statement {
     Statement::new(
         "UPDATE room_members SET blocks=?3 WHERE room_id=?1 AND user_id=?2",
         vec![room.into(), user.into(), on.into()],
+    )
+}
+
+/// How a member is shown.
+#[must_use]
+pub fn set_profile(room: RoomId, profile: &Profile) -> Statement {
+    Statement::new(
+        "UPDATE room_members SET username=?3, display_name=?4, avatar_url=?5, status=?6 WHERE room_id=?1 AND user_id=?2",
+        vec![
+            room.into(),
+            profile.id.into(),
+            profile.username.clone().into(),
+            profile.display_name.clone().into(),
+            profile.avatar_url.clone().into(),
+            profile.status.clone().into(),
+        ],
     )
 }
 

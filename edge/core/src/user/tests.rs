@@ -174,7 +174,7 @@ fn me() -> Actor {
 #[test]
 fn only_the_one_asked_may_accept() {
     let mut host = Host::new();
-    let asked = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
+    let asked = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2), profile: None });
     assert_eq!(asked, (Some(ContactStatus::Out), Some(ContactChange::Asked)));
     let answer = Message::ContactAnswer { me: me(), other: id(2), answer: ContactAnswer::Accepted };
     assert_eq!(contact_ask(&mut host, answer), (None, None));
@@ -183,14 +183,14 @@ fn only_the_one_asked_may_accept() {
 #[test]
 fn crossing_requests_are_a_yes() {
     let mut host = Host::new();
-    contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
+    contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2), profile: None });
     let from = ObjectId::new(Kind::User, id(2).to_string());
-    let crossing = Message::ContactChanged { from: id(2), change: ContactChange::Asked, version: 1 };
+    let crossing = Message::ContactChanged { from: id(2), change: ContactChange::Asked, version: 1, profile: None };
     assert_eq!(host.ask(&from, crossing.clone()), Some(Message::Done));
     assert!(host.told(Kind::User).iter().any(|msg| matches!(msg, Message::ContactChanged { change: ContactChange::Accepted, .. })));
     assert_eq!(host.ask(&from, crossing), Some(Message::Done));
     assert!(!host.seen.iter().any(|output| matches!(output, Output::Persist { .. })), "a repeat changes nothing");
-    let again = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
+    let again = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2), profile: None });
     assert_eq!(again, (Some(ContactStatus::Accepted), None));
 }
 
@@ -200,8 +200,8 @@ fn whoever_is_blocked_asks_without_effect() {
     let block = Message::ContactAnswer { me: me(), other: id(2), answer: ContactAnswer::Blocked };
     assert_eq!(contact_ask(&mut host, block), (Some(ContactStatus::Blocked), Some(ContactChange::Blocked)));
     let from = ObjectId::new(Kind::User, id(2).to_string());
-    host.ask(&from, Message::ContactChanged { from: id(2), change: ContactChange::Asked, version: 1 });
-    let own = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
+    host.ask(&from, Message::ContactChanged { from: id(2), change: ContactChange::Asked, version: 1, profile: None });
+    let own = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2), profile: None });
     assert_eq!(own.0, None, "one asks nobody whom one blocks");
 }
 
@@ -209,7 +209,7 @@ fn whoever_is_blocked_asks_without_effect() {
 fn whoever_asks_hears_it_only_when_the_other_side_knows() {
     let mut host = Host::new();
     host.others_answer = false;
-    assert_eq!(contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) }).0, None);
+    assert_eq!(contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2), profile: None }).0, None);
     let call = host.seen.iter().find_map(|output| match output {
         Output::Object { call, msg: Message::ContactChanged { .. }, .. } => Some(*call),
         _ => None,

@@ -61,12 +61,12 @@ pub fn profiles(users: &[UserId], viewer: UserId) -> Statement {
 }
 
 /// People whom `me` wants in a conversation (`me` may be among them). Row: `id, username, display_name, avatar_url, status,
-/// disabled, mine, theirs`; the last two are the states of both sides of the contact, or null.
+/// disabled, mine, theirs, read_receipts`; `mine` and `theirs` are the states of both sides of the contact, or null.
 #[must_use]
 pub fn people(users: &[UserId], me: UserId) -> Statement {
     Statement::new(
         "SELECT u.id, u.username, u.display_name, u.avatar_url, u.status_text, u.disabled_at IS NOT NULL, \
-         mine.status, theirs.status FROM json_each(?1) r JOIN users u ON u.id=r.value \
+         mine.status, theirs.status, u.read_receipts FROM json_each(?1) r JOIN users u ON u.id=r.value \
          LEFT JOIN contacts mine ON mine.user_id=?2 AND mine.other_id=u.id \
          LEFT JOIN contacts theirs ON theirs.user_id=u.id AND theirs.other_id=?2",
         vec![id_list(users), me.into()],
