@@ -116,11 +116,11 @@ pub fn use_reset(user: UserId, hash: &str, new: &str, now: Timestamp) -> [Statem
     ]
 }
 
-/// Mail that waits to be sent. Row: `id, kind, email, display_name`.
+/// Mail that waits to be sent. Row: `id, kind, email, tries`.
 #[must_use]
 pub fn due_mail(now: Timestamp) -> Statement {
     Statement::new(
-        "SELECT m.id, m.kind, u.email, u.display_name, m.tries FROM mail m JOIN users u ON u.id=m.user_id \
+        "SELECT m.id, m.kind, u.email, m.tries FROM mail m JOIN users u ON u.id=m.user_id \
          WHERE m.due_at<=?1 AND m.expires_at>?1 AND u.email IS NOT NULL ORDER BY m.due_at LIMIT 20",
         vec![now.into()],
     )
