@@ -1,7 +1,6 @@
 // The own profile and settings, and where others see them. G-02, G-20, N14, V-22.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { direct, group, people, person, send, unique } from '../support/people.mjs';
 import { isError, isOwnUser } from '../support/shapes.mjs';
 import { straight } from '../support/sockets.mjs';
@@ -126,6 +125,46 @@ describe('names in conversations', needs('objects'), () => {
     const shown = members.find(({ id }) => id === ann.id);
     assert.deepEqual([shown.status, shown.display_name], ['5', wanted.display_name]);
     b.close();
+  });
+});
+
+describe('readReceipts', needs('objects'), () => {
+  const read = (who, talk) => who.ok('chat:markRead', { conversationId: talk.id, upTo: 1 });
+  const marks = async (who, talk) => (await who.ok('chat:join', talk.id)).members;
+  const readers = async (who, talk) => (await who.rest.get(`/api/chats/conversations/${talk.id}/messages`)).body[0].read_by;
+
+  test('7 whoever turned them off neither sends nor sees read marks, until they are on again', async () => {
+    const [ann, bob, eve] = await people(server, 'ann', 'bob', 'eve');
+    const talk = await group(ann, [bob, eve]);
+    await send(ann, talk.id, 'x');
+    const answer = await bob.rest.patch('/api/users/me/settings', { readReceipts: false });
+    assert.equal(answer.status, 200, answer.text);
+    const [a, b, b2, e] = await Promise.all([ann, bob, bob, eve].map((who) => who.connect(straight)));
+    await read(b, talk);
+    await b2.next('chat:read', ({ userId, upTo }) => userId === bob.id && upTo === 1);
+    await read(e, talk);
+    await a.next('chat:read', ({ userId }) => userId === eve.id);
+    for (const client of [a, e]) {
+      assert.deepEqual(client.all('chat:read', ({ userId }) => userId === bob.id), []);
+      assert.deepEqual(client.all('chat:receipts', ({ userId, readSeq }) => userId === bob.id && readSeq > 0), []);
+    }
+    await b.none('chat:read', ({ userId }) => userId === eve.id, { ms: 200 });
+    const seqs = async (client) => Object.fromEntries((await marks(client, talk)).map(({ id, read_seq: seq }) => [id, seq]));
+    assert.deepEqual(await seqs(a), { [ann.id]: 0, [bob.id]: 0, [eve.id]: 1 });
+    assert.deepEqual(await seqs(b), { [ann.id]: 0, [bob.id]: 1, [eve.id]: 0 });
+    assert.deepEqual([await readers(ann, talk), await readers(bob, talk)], [[eve.id], []]);
+    const listed = async (who) => (await who.rest.get('/api/chats/conversations')).body[0];
+    assert.equal((await listed(ann)).members.find(({ id }) => id === bob.id).read_seq, 0);
+
+    const later = await group(bob, [ann], 'Later');
+    await send(ann, later.id, 'y');
+    await read(b, later);
+    assert.equal((await a.ok('chat:join', later.id)).members.find(({ id }) => id === bob.id).read_seq, 0, 'in new conversations too');
+
+    await bob.rest.patch('/api/users/me/settings', { readReceipts: true });
+    assert.deepEqual((await readers(ann, talk)).sort(), [bob.id, eve.id].sort());
+    assert.equal((await seqs(b))[eve.id], 1);
+    [a, b, b2, e].forEach((client) => client.close());
   });
 });
 

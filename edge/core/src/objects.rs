@@ -110,6 +110,8 @@ pub enum LiveEvent {
     Read { user: UserId, ids: Vec<MessageId>, up_to: u64 },
     /// E-034: to every socket of every member.
     Receipts { user: UserId, delivered_seq: u64, read_seq: u64 },
+    /// For sockets of these members only, or for those of all others.
+    For { these: Vec<UserId>, only: bool, event: Box<LiveEvent> },
 }
 
 /// Watermarks of a member.

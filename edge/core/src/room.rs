@@ -10,6 +10,7 @@ mod ids;
 mod keys;
 mod load;
 mod marks;
+mod receipts;
 mod send;
 mod view;
 
@@ -59,6 +60,8 @@ pub struct Seat {
     pub delivered_seq: u64,
     pub read_seq: u64,
     pub blocks: bool,
+    /// Sends and sees read marks.
+    pub receipts: bool,
     pub changes: u64,
     /// Newest own message in memory: whoever writes has nothing unread up to there.
     pub own_seq: u64,
@@ -205,7 +208,7 @@ impl Room {
             && seat.blocks != on
         {
             seat.blocks = on;
-            self.fx.persist(vec![crate::sql::room::set_blocks(self.id, by, on)]);
+            self.fx.persist(vec![crate::sql::room::set_flags(self.id, by, seat.flags())]);
         }
         self.fx.reply(from, call, Message::Done);
     }

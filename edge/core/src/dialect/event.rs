@@ -54,6 +54,7 @@ impl<'a> ServerEvent<'a> {
         match event {
             LiveEvent::Typing { user, username, on } => Self::Typing { room, user: *user, username, on: *on },
             LiveEvent::Read { user, ids, up_to } => Self::Read { room, user: *user, ids, up_to: *up_to },
+            LiveEvent::For { event, .. } => Self::live(room, event),
             LiveEvent::Receipts { user, delivered_seq, read_seq } => {
                 Self::Receipts { room, user: *user, delivered_seq: *delivered_seq, read_seq: *read_seq }
             }

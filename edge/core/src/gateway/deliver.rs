@@ -184,6 +184,7 @@ impl Gateway {
         for slot in entry.slots_mut().iter().filter(|slot| slot.member) {
             let wanted = match event {
                 LiveEvent::Typing { user, .. } => slot.opened && slot.user != *user,
+                LiveEvent::For { these, only, .. } => these.contains(&slot.user) == *only,
                 LiveEvent::Read { .. } | LiveEvent::Receipts { .. } => true,
             };
             if wanted && let Some(hot) = self.conns.entry(slot.conn) {

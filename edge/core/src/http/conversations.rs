@@ -40,6 +40,10 @@ pub(super) async fn list<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failu
         .map(|head| {
             let mut conversation = head.conversation;
             conversation.members = members.remove(&conversation.id).unwrap_or_default();
+            if let Some(Some(message)) = &mut conversation.last_message {
+                let reads = |id: &UserId| conversation.members.iter().any(|member| member.id == *id && member.read_seq >= message.seq);
+                message.read_by.retain(reads);
+            }
             if let Some(Some(message)) = &mut conversation.last_message
                 && let Some(sender) = conversation.members.iter().find(|member| Some(member.id) == message.sender_id)
             {

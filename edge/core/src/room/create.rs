@@ -78,6 +78,7 @@ fn seat_of(who: &Profile, kind: ConversationType, creator: UserId, now: Timestam
         delivered_seq: 0,
         read_seq: 0,
         blocks: false,
+        receipts: who.receipts,
         changes: 1,
         own_seq: 0,
     }

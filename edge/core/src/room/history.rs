@@ -49,7 +49,12 @@ impl Room {
         let State::Ready(ready) = &self.state else { return };
         let newest = page.last().map_or(0, |row| row.seq);
         let next_before = page.first().filter(|row| row.nth > 1).map(|row| row.id);
-        let messages = page.iter().map(|row| ready.render(self.id, row)).collect();
+        let shown = |row: &Stored| {
+            let mut message = ready.render(self.id, row);
+            ready.veil_readers(user, &mut message);
+            message
+        };
+        let messages = page.iter().map(shown).collect();
         self.fx.reply(from, call, Message::HistoryPage { messages, next_before });
         self.mark_delivered(user, newest, now);
     }
@@ -201,15 +206,19 @@ impl Ready {
     }
 
     fn page(&self, room: RoomId, user: UserId, rows: &[Stored], marks: bool, reset: Option<&str>) -> Message {
+        let shown = |row: &Stored| {
+            let mut message = self.render(room, row);
+            self.veil_readers(user, &mut message);
+            Numbered { seq: row.seq, event: RoomEvent::Message { message } }
+        };
+        let mut all_marks = if marks { self.all_marks() } else { Vec::new() };
+        self.veil_marks(user, &mut all_marks);
         Message::Page {
-            events: rows
-                .iter()
-                .map(|row| Numbered { seq: row.seq, event: RoomEvent::Message { message: self.render(room, row) } })
-                .collect(),
+            events: rows.iter().map(shown).collect(),
             head: self.head,
             generation: self.meta.generation,
             read_seq: self.member(user).map_or(0, |seat| seat.read_seq),
-            marks: if marks { self.all_marks() } else { Vec::new() },
+            marks: all_marks,
             reset: reset.map(str::to_owned),
         }
     }

@@ -117,10 +117,10 @@ impl Room {
         self.fx.reply(from, call, Message::Marked { read_seq });
         let mut live = Vec::new();
         if read_more {
-            live.push(LiveEvent::Read { user, ids, up_to: read_seq });
+            live.extend(ready.veiled(LiveEvent::Read { user, ids, up_to: read_seq }));
         }
         if delivered_more {
-            live.push(LiveEvent::Receipts { user, delivered_seq, read_seq });
+            live.extend(ready.veiled(LiveEvent::Receipts { user, delivered_seq, read_seq }));
         }
         if !live.is_empty() {
             ready.deliver(&mut self.fx, self.id, Vec::new(), live);
@@ -155,7 +155,8 @@ impl Room {
             seat.delivered_seq = up_to;
             statements.push(sql::room::raise_marks(self.id, user, up_to, seat.read_seq, now));
             if tell {
-                live.push(LiveEvent::Receipts { user, delivered_seq: up_to, read_seq: seat.read_seq });
+                let read_seq = seat.read_seq;
+                live.extend(ready.veiled(LiveEvent::Receipts { user, delivered_seq: up_to, read_seq }));
             }
         }
         if statements.is_empty() {

@@ -1,6 +1,7 @@
 //! Rules of a Room that need no storage: loads of a new conversation find nothing, everything else is in memory.
 
 mod keys;
+mod people;
 mod sleep;
 
 use wire::{ConversationType, ErrorCode, MessageKind, RoomId, Timestamp, UserId, uuid_v7};

@@ -17,10 +17,12 @@ impl Room {
     pub(super) fn join(&mut self, from: &ObjectId, call: CallKey, user: UserId) {
         let State::Ready(ready) = &self.state else { return };
         let Some(seat) = ready.member(user) else { return self.refuse(from, call, not_visible(from)) };
+        let mut members = ready.member_list();
+        ready.veil_members(user, &mut members);
         let joined = Message::Joined {
             seq: ready.head,
             read_seq: seat.read_seq,
-            members: ready.member_list(),
+            members,
             generation: ready.meta.generation,
         };
         self.fx.reply(from, call, joined);
@@ -32,7 +34,8 @@ impl Room {
             && let Some(seat) = ready.members.get_mut(&profile.id)
             && !seat.shows(&profile)
         {
-            self.fx.persist(vec![crate::sql::room::set_profile(self.id, &profile)]);
+            seat.receipts = profile.receipts;
+            self.fx.persist(vec![crate::sql::room::set_profile(self.id, &profile, seat.flags())]);
             seat.username = profile.username;
             seat.display_name = profile.display_name;
             seat.avatar_url = profile.avatar_url;
@@ -47,7 +50,8 @@ impl Room {
         if ready.member(user).is_none() {
             return self.refuse(from, call, not_visible(from));
         }
-        let conversation = ready.conversation(self.id);
+        let mut conversation = ready.conversation(self.id);
+        ready.veil_members(user, &mut conversation.members);
         self.fx.reply(from, call, Message::View { conversation });
     }
 }
@@ -58,6 +62,7 @@ impl Seat {
             && self.display_name == profile.display_name
             && self.avatar_url == profile.avatar_url
             && self.status == profile.status
+            && self.receipts == profile.receipts
     }
 }
 
@@ -114,7 +119,7 @@ impl Ready {
         let sender = row.sender.and_then(|sender| self.members.get(&sender));
         let read_by = self
             .members()
-            .filter(|(id, seat)| seat.read_seq >= row.seq && Some(**id) != row.sender)
+            .filter(|(id, seat)| seat.receipts && seat.read_seq >= row.seq && Some(**id) != row.sender)
             .map(|(id, _)| *id)
             .take(READERS)
             .collect();

@@ -84,7 +84,7 @@ pub fn insert_member(room: RoomId, user: UserId, seat: &Seat) -> Statement {
             seat.joined_seq.into(),
             seat.delivered_seq.into(),
             seat.read_seq.into(),
-            seat.blocks.into(),
+            seat.flags().into(),
             seat.changes.into(),
         ],
     )
@@ -110,20 +110,21 @@ pub fn keep_own(room: RoomId, user: UserId, own_seq: u64) -> Statement {
     )
 }
 
-/// Sets whether a member of a direct conversation blocks the other one.
+/// Sets whether a member of a direct conversation blocks the other one (1), and whether it is without read marks (2).
 #[must_use]
-pub fn set_blocks(room: RoomId, user: UserId, on: bool) -> Statement {
+pub fn set_flags(room: RoomId, user: UserId, flags: u64) -> Statement {
     Statement::new(
         "UPDATE room_members SET blocks=?3 WHERE room_id=?1 AND user_id=?2",
-        vec![room.into(), user.into(), on.into()],
+        vec![room.into(), user.into(), flags.into()],
     )
 }
 
-/// How a member is shown.
+/// How a member is shown, with the flags of [`set_flags`].
 #[must_use]
-pub fn set_profile(room: RoomId, profile: &Profile) -> Statement {
+pub fn set_profile(room: RoomId, profile: &Profile, flags: u64) -> Statement {
     Statement::new(
-        "UPDATE room_members SET username=?3, display_name=?4, avatar_url=?5, status=?6 WHERE room_id=?1 AND user_id=?2",
+        "UPDATE room_members SET username=?3, display_name=?4, avatar_url=?5, status=?6, blocks=?7 \
+         WHERE room_id=?1 AND user_id=?2",
         vec![
             room.into(),
             profile.id.into(),
@@ -131,6 +132,7 @@ pub fn set_profile(room: RoomId, profile: &Profile) -> Statement {
             profile.display_name.clone().into(),
             profile.avatar_url.clone().into(),
             profile.status.clone().into(),
+            flags.into(),
         ],
     )
 }

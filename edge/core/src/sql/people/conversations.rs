@@ -32,14 +32,16 @@ pub fn conversations(user: UserId, before: Option<ListPosition>, limit: u64) -> 
 }
 
 /// Members of conversations as `viewer` may see them: of people who blocked the viewer and of disabled accounts only the
-/// name. Row: `room_id, id, username, display_name, avatar_url, status, role, joined_at, delivered_seq, read_seq`.
+/// name. Row: `room_id, id, username, display_name, avatar_url, status, role, joined_at, delivered_seq, read_seq`;
+/// the last is 0 of people who are without read marks, and for them (G-20).
 #[must_use]
 pub fn members(rooms: &[RoomId], viewer: UserId) -> Statement {
     Statement::new(
         "SELECT m.room_id, u.id, u.username, u.display_name, \
          CASE WHEN u.disabled_at IS NULL AND b.user_id IS NULL THEN u.avatar_url END, \
          CASE WHEN u.disabled_at IS NULL AND b.user_id IS NULL THEN u.status_text ELSE '' END, \
-         m.role, m.joined_at, m.delivered_seq, m.read_seq \
+         m.role, m.joined_at, m.delivered_seq, CASE WHEN u.id=?2 OR (u.read_receipts \
+         AND (SELECT read_receipts FROM users WHERE id=?2)) THEN m.read_seq ELSE 0 END \
          FROM json_each(?1) r JOIN members_by_user m ON m.room_id=r.value JOIN users u ON u.id=m.user_id \
          LEFT JOIN contacts b ON b.user_id=u.id AND b.other_id=?2 AND b.status='blocked' \
          WHERE m.left_at IS NULL ORDER BY r.key, m.joined_at, m.role<>'owner', m.user_id LIMIT ?3",
