@@ -14,11 +14,14 @@ mod groups;
 mod headers;
 mod input;
 mod messages;
+mod passwords;
+mod presence;
 mod rates;
 mod reply;
 mod route;
 mod sessions;
 mod system;
+mod users;
 
 use wire::{ErrorCode, Timestamp};
 
@@ -33,6 +36,7 @@ use reply::Reply;
 use route::{Endpoint, Found};
 
 pub use crate::object::Response;
+pub use passwords::reset_token;
 pub use route::hashes_password;
 
 /// A request as a host hands it over.
@@ -114,6 +118,20 @@ impl<P: Platform> Call<'_, P> {
             Endpoint::Refresh => sessions::refresh(self).await,
             Endpoint::Logout => sessions::logout(self).await,
             Endpoint::LogoutAll => sessions::logout_all(self).await,
+            Endpoint::Sessions => sessions::list(self).await,
+            Endpoint::EndSession => sessions::end(self).await,
+            Endpoint::ChangePassword => passwords::change(self).await,
+            Endpoint::RequestReset => passwords::request_reset(self).await,
+            Endpoint::ResetPassword => passwords::reset(self).await,
+            Endpoint::SearchUsers => users::search(self).await,
+            Endpoint::ShowUser => users::show(self).await,
+            Endpoint::ChangeProfile => users::change(self).await,
+            Endpoint::Settings => users::settings(self).await,
+            Endpoint::ChangeSettings => users::change_settings(self).await,
+            Endpoint::Contacts => contacts::list(self).await,
+            Endpoint::PendingContacts => contacts::pending(self).await,
+            Endpoint::BlockedContacts => contacts::blocked(self).await,
+            Endpoint::RemoveContact => contacts::remove(self).await,
             Endpoint::RequestContact => contacts::request(self).await,
             Endpoint::AnswerContact => contacts::answer(self).await,
             Endpoint::Conversations => conversations::list(self).await,

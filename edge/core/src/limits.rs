@@ -150,6 +150,22 @@ pub const PASSWORD_MAX_BYTES: usize = 72;
 pub const USERNAME_CHARS: usize = 50;
 /// Longest e-mail address, in bytes.
 pub const EMAIL_BYTES: usize = 255;
+/// Longest status text, in characters.
+pub const STATUS_CHARS: usize = 200;
+/// Longest text about oneself, in characters.
+pub const BIO_CHARS: usize = 1_000;
+/// Longest text of `profile` (mobile, gender, user type), in characters.
+pub const PROFILE_CHARS: usize = 100;
+/// Shortest and longest text to search people by, in characters (V-23).
+pub const SEARCH_CHARS: std::ops::RangeInclusive<usize> = 2..=50;
+/// People that one search finds.
+pub const SEARCH_RESULTS: u64 = 20;
+/// Rows of a list of contacts.
+pub const CONTACTS_LISTED: u64 = 2_000;
+/// Contacts in one answer whose presence is asked for; the rest is shown offline.
+pub const CONTACTS_ASKED: usize = 300;
+/// Conversations that are told of a change of a person, newest activity first.
+pub const ROOMS_TOLD: u64 = 2_000;
 /// Longest conversation name, in characters.
 pub const GROUP_NAME_CHARS: usize = 100;
 /// Longest `clientId`, in bytes of printable ASCII.
@@ -193,6 +209,16 @@ pub const WRONG_LOGINS_PER_ACCOUNT: Rate = Rate { burst: 5, window_ms: 15 * 60_0
 pub const WRONG_LOGINS_PER_ADDRESS: Rate = Rate { burst: 50, window_ms: 3_600_000 };
 /// Registrations of one address.
 pub const REGISTRATIONS_PER_ADDRESS: Rate = Rate { burst: 5, window_ms: 3_600_000 };
+/// Links to a new password that one account may ask for.
+pub const RESETS_PER_ACCOUNT: Rate = Rate { burst: 3, window_ms: 3_600_000 };
+/// Searches of one user.
+pub const SEARCHES_PER_USER: Rate = Rate { burst: 30, window_ms: 60_000 };
+/// Contact requests of one user.
+pub const CONTACT_REQUESTS_PER_USER: Rate = Rate { burst: 30, window_ms: 3_600_000 };
+/// Changes of the own profile or settings by one user.
+pub const PROFILE_CHANGES_PER_USER: Rate = Rate { burst: 30, window_ms: 60_000 };
+/// Life of a link to a new password.
+pub const RESET_MS: u64 = 30 * 60_000;
 /// Refreshes of one user.
 pub const REFRESHES_PER_USER: Rate = Rate { burst: 30, window_ms: 60_000 };
 /// A bucket untouched for this long is full again, whatever its rate.

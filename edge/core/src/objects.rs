@@ -63,6 +63,13 @@ pub struct Profile {
     pub avatar_url: Option<String>,
     #[serde(default)]
     pub status: String,
+    /// Sends and sees read marks (G-20).
+    #[serde(default = "yes")]
+    pub receipts: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a person sends (E-004, G-22), already checked by the caller with [`crate::content::check`].
@@ -210,6 +217,8 @@ pub enum LiveEvent {
     Created { users: Vec<UserId>, conversation: Box<Conversation> },
     /// E-045: to every socket of somebody who is no member any more, after everything else of the conversation.
     Dismissed { user: UserId, reason: Removal },
+    /// For sockets of these members only, or for those of all others.
+    For { these: Vec<UserId>, only: bool, event: Box<LiveEvent> },
 }
 
 /// What somebody wants of a conversation (G-04).
@@ -320,6 +329,8 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gone: Vec<UserId>,
     },
+    /// E-051, E-052: for every socket of the user.
+    ContactNews { user: UserId, news: ContactNews },
     /// Close these sessions' sockets (`None`: all of the user), `auth:revoked` first. Reply: [`Message::Done`].
     CloseSessions { user: UserId, sessions: Option<Vec<SessionId>>, reason: String },
 
@@ -342,19 +353,39 @@ pub enum Message {
     Moved { user: UserId, epoch: u64, version: u64, gateways: Vec<Location> },
     /// In a direct conversation: `by` blocked the other person, or no longer. Reply: [`Message::Done`].
     Blocked { by: UserId, on: bool },
+    /// How a member is shown from now on. Reply: [`Message::Done`].
+    PersonIs { profile: Profile },
 
     // ---- Http -> User
     /// Sessions are over (`None`: all; then tokens with a version below `version` too). Reply: [`Message::Done`] after
     /// it is durable.
     Revoke { sessions: Option<Vec<SessionId>>, version: Option<u64>, reason: String },
+    /// The people database shows this person differently now: the Rooms must know. Reply: [`Message::Done`], when those
+    /// within reach do.
+    PersonChanged,
+    /// Are you online, as far as `by` may know? Reply: [`Message::Presence`].
+    AskPresence { by: UserId },
     /// asks `other` (known to exist). Reply: [`Message::ContactIs`].
-    ContactRequest { me: Actor, other: UserId },
+    ContactRequest {
+        me: Actor,
+        other: UserId,
+        /// `me` as others see it, for E-051.
+        #[serde(default)]
+        profile: Option<Profile>,
+    },
     /// Reply: [`Message::ContactIs`] or [`Message::Refused`].
     ContactAnswer { me: Actor, other: UserId, answer: ContactAnswer },
     ContactIs { status: ContactStatus, fresh: bool },
     // ---- User -> User, by outbox
     /// The state of my side of the pair after a change of mine, `version` rising per pair and side.
-    ContactChanged { from: UserId, change: ContactChange, version: u64 },
+    ContactChanged {
+        from: UserId,
+        change: ContactChange,
+        version: u64,
+        /// Who asked, for E-051.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<Profile>,
+    },
 
     // ---- Gateway or Http -> Room
     /// E-002. Reply: [`Message::Joined`].
@@ -452,6 +483,8 @@ pub enum ContactAnswer {
     Accepted,
     Declined,
     Blocked,
+    /// G-03: no contact, no request, no block any more.
+    Removed,
 }
 
 /// How one person stands to another, seen from one side.
@@ -478,6 +511,16 @@ pub enum ContactChange {
     Gone,
     Blocked,
     Unblocked,
+}
+
+/// What a person's sockets are told of contacts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContactNews {
+    /// E-051: somebody asks.
+    Asked { by: Profile, at: Timestamp },
+    /// E-052, in the words of the contract: `pending`, `accepted`, `declined`, `blocked`, `none`.
+    Is { other: UserId, status: String },
 }
 
 

@@ -15,6 +15,7 @@ mod load;
 mod marks;
 mod mentions;
 mod reactions;
+mod receipts;
 mod send;
 mod told;
 mod view;
@@ -75,6 +76,8 @@ pub struct Seat {
     pub blocks: bool,
     pub muted_until: Option<Timestamp>,
     pub level: Level,
+    /// Sends and sees read marks.
+    pub receipts: bool,
     pub changes: u64,
     /// Newest own message in memory: whoever writes has nothing unread up to there.
     pub own_seq: u64,
@@ -229,6 +232,7 @@ impl Room {
             }
             Message::Blocked { by, on } => self.blocked_by(&from, call, by, on),
             Message::Group { by, change } => self.group(&from, call, by, change, now),
+            Message::PersonIs { profile } => self.person_is(&from, call, profile),
             _ => self.fx.reply(&from, call, Message::Done),
         }
     }
@@ -252,7 +256,7 @@ impl Room {
             && seat.blocks != on
         {
             seat.blocks = on;
-            self.fx.persist(vec![crate::sql::room::set_blocks(self.id, by, on)]);
+            self.fx.persist(vec![crate::sql::room::set_flags(self.id, by, seat.flags())]);
         }
         self.fx.reply(from, call, Message::Done);
     }

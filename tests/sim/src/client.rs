@@ -654,6 +654,7 @@ impl World {
                 display_name: person.name.to_uppercase(),
                 avatar_url: None,
                 status: String::new(),
+                receipts: true,
             }
         };
         let members: Vec<Profile> = conversation.members.iter().map(profile).collect();

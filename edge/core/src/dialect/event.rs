@@ -6,7 +6,7 @@ use serde::Serialize;
 use wire::{Conversation, Member, Message, MessageId, Reaction, RoomId, Timestamp, UserId};
 
 use crate::error::Failure;
-use crate::objects::{LiveEvent, Marks, Numbered, Removal, RoomEvent};
+use crate::objects::{ContactNews, LiveEvent, Marks, Numbered, Removal, RoomEvent};
 
 /// An event for clients.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,8 @@ pub enum ServerEvent<'a> {
     OnlineList { users: &'a [UserId] },
     /// E-012, E-013
     Presence { user: UserId, online: bool },
+    /// E-051, E-052
+    Contact { news: &'a ContactNews },
     /// E-047
     Reset { room: RoomId, head: u64, reason: &'a str },
     /// E-048
@@ -61,6 +63,7 @@ impl<'a> ServerEvent<'a> {
             LiveEvent::Read { user, ids, up_to } => Self::Read { room, user: *user, ids, up_to: *up_to },
             LiveEvent::Created { conversation, .. } => Self::Created { conversation },
             LiveEvent::Dismissed { reason, .. } => Self::Dismissed { room, reason: *reason },
+            LiveEvent::For { event, .. } => Self::live(room, event),
             LiveEvent::Receipts { user, delivered_seq, read_seq } => {
                 Self::Receipts { room, user: *user, delivered_seq: *delivered_seq, read_seq: *read_seq }
             }

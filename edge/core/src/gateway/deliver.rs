@@ -208,6 +208,7 @@ impl Gateway {
             let wanted = match event {
                 LiveEvent::Typing { user, .. } => slot.opened && slot.user != *user,
                 LiveEvent::Created { users, .. } => users.contains(&slot.user),
+                LiveEvent::For { these, only, .. } => these.contains(&slot.user) == *only,
                 LiveEvent::Read { .. } | LiveEvent::Receipts { .. } => true,
                 LiveEvent::Dismissed { .. } => false,
             };

@@ -9,6 +9,7 @@ use super::reply::Reply;
 use super::{Call, unexpected};
 use crate::content;
 use crate::error::Failure;
+use crate::limits;
 use crate::objects::{self, Message, MessageChange};
 use crate::platform::Platform;
 use crate::room::may_hold;
@@ -55,7 +56,7 @@ async fn change_message<P: Platform>(call: &Call<'_, P>, user: UserId, change: M
 async fn ask<P: Platform>(call: &Call<'_, P>, user: UserId, question: impl Fn(MessageId) -> Message) -> Result<Message, Failure> {
     let missing = || Failure::from(ErrorCode::NotFound);
     let id = call.params.first().and_then(|text| MessageId::parse(text)).ok_or_else(missing)?;
-    let rooms = call.read(people::rooms_of(user)).await?;
+    let rooms = call.read(people::rooms_of(user, limits::CONVERSATIONS_SEARCHED)).await?;
     for room in rooms.iter().filter_map(|row| RoomId::parse(row.first()?.as_str()?)) {
         if !may_hold(room, id) {
             continue;

@@ -40,6 +40,10 @@ pub(super) async fn list<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failu
         .map(|head| {
             let mut conversation = head.conversation;
             conversation.members = members.remove(&conversation.id).unwrap_or_default();
+            if let Some(Some(message)) = &mut conversation.last_message {
+                let reads = |id: &UserId| conversation.members.iter().any(|member| member.id == *id && member.read_seq >= message.seq);
+                message.read_by.retain(reads);
+            }
             name_sender(&mut conversation);
             conversation
         })
@@ -195,9 +199,9 @@ struct Person {
 impl Person {
     /// Columns of [`people::people`].
     fn read(row: &Row) -> Option<Self> {
-        let [.., disabled, mine, theirs] = row.as_slice() else { return None };
+        let [.., disabled, mine, theirs, receipts] = row.as_slice() else { return None };
         Some(Self {
-            profile: profile(row)?,
+            profile: Profile { receipts: receipts.as_i64()? != 0, ..profile(row)? },
             disabled: disabled.as_i64()? != 0,
             mine: mine.as_str().map(str::to_owned),
             theirs: theirs.as_str().map(str::to_owned),
@@ -231,6 +235,7 @@ fn profile(row: &Row) -> Option<Profile> {
         display_name: display_name.as_str()?.to_owned(),
         avatar_url: avatar_url.as_str().map(str::to_owned),
         status: status.as_str()?.to_owned(),
+        receipts: true,
     })
 }
 

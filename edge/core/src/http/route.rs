@@ -9,8 +9,22 @@ pub(super) enum Endpoint {
     Refresh,
     Logout,
     LogoutAll,
+    Sessions,
+    EndSession,
+    ChangePassword,
+    RequestReset,
+    ResetPassword,
+    SearchUsers,
+    ShowUser,
+    ChangeProfile,
+    Settings,
+    ChangeSettings,
+    Contacts,
+    PendingContacts,
+    BlockedContacts,
     RequestContact,
     AnswerContact,
+    RemoveContact,
     Conversations,
     CreateConversation,
     Conversation,
@@ -38,8 +52,12 @@ impl Endpoint {
     /// Whether there is nothing to answer without conversations and contacts.
     pub(super) fn needs_objects(self) -> bool {
         match self {
-            Self::RequestContact
+            Self::Contacts
+            | Self::PendingContacts
+            | Self::BlockedContacts
+            | Self::RequestContact
             | Self::AnswerContact
+            | Self::RemoveContact
             | Self::Conversations
             | Self::CreateConversation
             | Self::Conversation
@@ -64,6 +82,16 @@ impl Endpoint {
             | Self::Refresh
             | Self::Logout
             | Self::LogoutAll
+            | Self::Sessions
+            | Self::EndSession
+            | Self::ChangePassword
+            | Self::RequestReset
+            | Self::ResetPassword
+            | Self::SearchUsers
+            | Self::ShowUser
+            | Self::ChangeProfile
+            | Self::Settings
+            | Self::ChangeSettings
             | Self::Health
             | Self::Info
             | Self::Page => false,
@@ -71,7 +99,7 @@ impl Endpoint {
     }
 }
 
-/// Method, path with `:parameters`, handler. A parameter is one segment.
+/// Method, path with `:parameters`, handler. A parameter is one segment; the first that fits wins.
 const ROUTES: &[(&str, &str, Endpoint)] = &[
     ("POST", "/api/auth/register", Endpoint::Register),
     ("POST", "/api/auth/login", Endpoint::Login),
@@ -79,8 +107,22 @@ const ROUTES: &[(&str, &str, Endpoint)] = &[
     ("GET", "/api/auth/me", Endpoint::Me),
     ("POST", "/api/auth/logout", Endpoint::Logout),
     ("POST", "/api/auth/logout-all", Endpoint::LogoutAll),
+    ("GET", "/api/auth/sessions", Endpoint::Sessions),
+    ("DELETE", "/api/auth/sessions/:sid", Endpoint::EndSession),
+    ("POST", "/api/auth/password", Endpoint::ChangePassword),
+    ("POST", "/api/auth/reset/request", Endpoint::RequestReset),
+    ("POST", "/api/auth/reset", Endpoint::ResetPassword),
+    ("GET", "/api/users/search", Endpoint::SearchUsers),
+    ("PATCH", "/api/users/me", Endpoint::ChangeProfile),
+    ("GET", "/api/users/me/settings", Endpoint::Settings),
+    ("PATCH", "/api/users/me/settings", Endpoint::ChangeSettings),
+    ("GET", "/api/users/contacts", Endpoint::Contacts),
+    ("GET", "/api/users/contacts/pending", Endpoint::PendingContacts),
+    ("GET", "/api/users/contacts/blocked", Endpoint::BlockedContacts),
     ("POST", "/api/users/contacts/:contactId", Endpoint::RequestContact),
     ("PATCH", "/api/users/contacts/:contactId", Endpoint::AnswerContact),
+    ("DELETE", "/api/users/contacts/:contactId", Endpoint::RemoveContact),
+    ("GET", "/api/users/:id", Endpoint::ShowUser),
     ("GET", "/api/chats/conversations", Endpoint::Conversations),
     ("POST", "/api/chats/conversations", Endpoint::CreateConversation),
     ("GET", "/api/chats/conversations/:id", Endpoint::Conversation),
@@ -148,7 +190,8 @@ pub(super) fn find(method: &str, path: &str) -> Found {
 /// Whether a request computes a password hash: hosts run these in a pool of their own, a few at once.
 #[must_use]
 pub fn hashes_password(method: &str, path: &str) -> bool {
-    matches!(find(method, path), Found::Endpoint(Endpoint::Register | Endpoint::Login, _))
+    use Endpoint::{ChangePassword, ChangeProfile, Login, Register, ResetPassword};
+    matches!(find(method, path), Found::Endpoint(Register | Login | ChangePassword | ResetPassword | ChangeProfile, _))
 }
 
 fn matches(pattern: &str, path: &str) -> Option<Vec<String>> {
@@ -199,8 +242,20 @@ mod tests {
     }
 
     #[test]
-    fn only_register_and_login_hash() {
-        assert!(hashes_password("POST", "/api/auth/register") && hashes_password("POST", "/api/auth/login"));
-        assert!(!hashes_password("GET", "/api/auth/login") && !hashes_password("POST", "/api/auth/refresh"));
+    fn whatever_asks_for_a_password_hashes() {
+        for path in ["register", "login", "password", "reset"] {
+            assert!(hashes_password("POST", &format!("/api/auth/{path}")), "{path}");
+        }
+        assert!(hashes_password("PATCH", "/api/users/me"));
+        for (method, path) in [("GET", "login"), ("POST", "refresh"), ("POST", "reset/request"), ("GET", "sessions")] {
+            assert!(!hashes_password(method, &format!("/api/auth/{path}")), "{path}");
+        }
+    }
+
+    #[test]
+    fn words_win_over_parameters() {
+        assert_eq!(find("GET", "/api/users/search"), Found::Endpoint(Endpoint::SearchUsers, vec![]));
+        assert_eq!(find("GET", "/api/users/contacts"), Found::Endpoint(Endpoint::Contacts, vec![]));
+        assert_eq!(find("GET", "/api/users/me"), Found::Endpoint(Endpoint::ShowUser, vec!["me".to_owned()]));
     }
 }

@@ -244,6 +244,7 @@ impl Seat {
             delivered_seq: 0,
             read_seq: 0,
             blocks: false,
+            receipts: who.receipts,
             muted_until: None,
             level: Level::All,
             changes: 1,

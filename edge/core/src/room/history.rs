@@ -225,12 +225,14 @@ impl Ready {
     }
 
     fn page(&self, user: UserId, events: Vec<Numbered>, marks: bool, last: u64, reset: Option<&str>) -> Message {
+        let mut all_marks = if marks { self.all_marks() } else { Vec::new() };
+        self.veil_marks(user, &mut all_marks);
         Message::Page {
             events,
             head: self.head.min(last),
             generation: self.meta.generation,
             read_seq: self.member(user).map_or(0, |seat| seat.read_seq),
-            marks: if marks { self.all_marks() } else { Vec::new() },
+            marks: all_marks,
             reset: reset.map(str::to_owned),
         }
     }

@@ -41,11 +41,10 @@ impl Room {
     /// E-006, E-007: only in conversations small enough for it.
     pub(super) fn typing(&mut self, from: &ObjectId, call: CallKey, actor: Actor, on: bool) {
         let State::Ready(ready) = &mut self.state else { return };
-        if ready.member(actor.id).is_none() {
-            return self.refuse(from, call, self.stranger(from, actor.id));
-        }
+        let Some(seat) = ready.member(actor.id) else { return self.refuse(from, call, self.stranger(from, actor.id)) };
+        let username = seat.username.clone();
         if ready.members().count() <= limits::PRESENCE_MEMBERS {
-            let event = LiveEvent::Typing { user: actor.id, username: actor.username, on };
+            let event = LiveEvent::Typing { user: actor.id, username, on };
             ready.deliver(&mut self.fx, self.id, Vec::new(), vec![event]);
         }
         self.fx.reply(from, call, Message::Done);
@@ -125,10 +124,10 @@ impl Room {
         self.fx.reply(from, call, Message::Marked { read_seq });
         let mut live = Vec::new();
         if read_more {
-            live.push(LiveEvent::Read { user, ids, up_to: read_seq });
+            live.extend(ready.veiled(LiveEvent::Read { user, ids, up_to: read_seq }));
         }
         if delivered_more {
-            live.push(LiveEvent::Receipts { user, delivered_seq, read_seq });
+            live.extend(ready.veiled(LiveEvent::Receipts { user, delivered_seq, read_seq }));
         }
         if !live.is_empty() {
             ready.deliver(&mut self.fx, self.id, Vec::new(), live);
@@ -163,7 +162,8 @@ impl Room {
             seat.delivered_seq = up_to;
             statements.push(sql::room::raise_marks(self.id, user, up_to, seat.read_seq, now));
             if tell {
-                live.push(LiveEvent::Receipts { user, delivered_seq: up_to, read_seq: seat.read_seq });
+                let read_seq = seat.read_seq;
+                live.extend(ready.veiled(LiveEvent::Receipts { user, delivered_seq: up_to, read_seq }));
             }
         }
         if statements.is_empty() {

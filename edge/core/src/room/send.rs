@@ -151,9 +151,6 @@ impl Ready {
         self.count += 1;
         let mentions = self.mentioned(&message.content);
         if let Some(seat) = self.members.get_mut(&actor.id) {
-            if seat.username != actor.username {
-                seat.username.clone_from(&actor.username);
-            }
             seat.own_seq = self.head;
             seat.delivered_seq = self.head;
         }

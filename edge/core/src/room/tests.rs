@@ -4,6 +4,7 @@ mod changes;
 mod groups;
 mod keys;
 mod mentions;
+mod people;
 mod sleep;
 
 use std::collections::VecDeque;
@@ -32,6 +33,7 @@ fn profile(n: u64) -> Profile {
         display_name: format!("User {n}"),
         avatar_url: None,
         status: String::new(),
+        receipts: true,
     }
 }
 

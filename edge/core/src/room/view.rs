@@ -9,7 +9,7 @@ use super::{Ready, Room, Seat, State, Stored};
 use crate::effects::Effects;
 use crate::limits;
 use crate::object::{CallKey, ObjectId};
-use crate::objects::{Marks, Message, seen_by};
+use crate::objects::{Marks, Message, Profile, seen_by};
 use crate::sql::projection::{Head, MemberRow};
 
 /// Readers listed with a message.
@@ -20,13 +20,31 @@ impl Room {
     pub(super) fn join(&mut self, from: &ObjectId, call: CallKey, user: UserId) {
         let State::Ready(ready) = &self.state else { return };
         let Some(seat) = ready.member(user) else { return self.refuse(from, call, self.stranger(from, user)) };
+        let mut members = ready.member_list();
+        ready.veil_members(user, &mut members);
         let joined = Message::Joined {
             seq: ready.head,
             read_seq: seat.read_seq,
-            members: ready.member_list(),
+            members,
             generation: ready.meta.generation,
         };
         self.fx.reply(from, call, joined);
+    }
+
+    /// A person is shown differently from now on. Who has left keeps a seat, because messages show its name.
+    pub(super) fn person_is(&mut self, from: &ObjectId, call: CallKey, profile: Profile) {
+        if let State::Ready(ready) = &mut self.state
+            && let Some(seat) = ready.members.get_mut(&profile.id)
+            && !seat.shows(&profile)
+        {
+            seat.receipts = profile.receipts;
+            self.fx.persist(vec![crate::sql::room::set_profile(self.id, &profile, seat.flags())]);
+            seat.username = profile.username;
+            seat.display_name = profile.display_name;
+            seat.avatar_url = profile.avatar_url;
+            seat.status = profile.status;
+        }
+        self.fx.reply(from, call, Message::Done);
     }
 
     /// G-21.
@@ -36,8 +54,19 @@ impl Room {
             return self.refuse(from, call, self.stranger(from, user));
         }
         let mut conversation = ready.conversation(self.id, Some(user));
+        ready.veil_members(user, &mut conversation.members);
         conversation.last_message = Some(ready.recent.back().map(|row| ready.render(self.id, row, Some(user))));
         self.fx.reply(from, call, Message::View { conversation });
+    }
+}
+
+impl Seat {
+    fn shows(&self, profile: &Profile) -> bool {
+        self.username == profile.username
+            && self.display_name == profile.display_name
+            && self.avatar_url == profile.avatar_url
+            && self.status == profile.status
+            && self.receipts == profile.receipts
     }
 }
 
@@ -83,7 +112,8 @@ impl Ready {
         let sender = row.sender.and_then(|sender| self.members.get(&sender));
         let read_by = self
             .members()
-            .filter(|(id, seat)| seat.read_seq >= row.seq && Some(**id) != row.sender)
+            .filter(|(id, seat)| seat.receipts && seat.read_seq >= row.seq && Some(**id) != row.sender)
+            .filter(|(id, _)| viewer.is_none_or(|viewer| self.shows_reading(**id, viewer)))
             .map(|(id, _)| *id)
             .take(READERS)
             .collect();

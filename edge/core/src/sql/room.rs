@@ -3,6 +3,7 @@
 use wire::{MessageId, RoomId, Timestamp, UserId};
 
 use super::{Statement, Value};
+use crate::objects::Profile;
 use crate::room::{Logged, Meta, Seat, Stored, pack};
 
 /// Columns of a message row, for `format!`-free statements below.
@@ -97,7 +98,7 @@ pub fn put_member(room: RoomId, user: UserId, seat: &Seat) -> Statement {
         "INSERT INTO room_members (room_id, user_id, role, username, display_name, avatar_url, status, joined_at, joined_seq, \
          delivered_seq, read_seq, blocks, changes, left_at, left_seq, left_reason, muted_until, level) \
          VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18) ON CONFLICT (room_id, user_id) DO UPDATE SET \
-         role=?3, username=?4, display_name=?5, avatar_url=?6, status=?7, joined_at=?8, joined_seq=?9, changes=?13, \
+         role=?3, username=?4, display_name=?5, avatar_url=?6, status=?7, joined_at=?8, joined_seq=?9, blocks=?12, changes=?13, \
          left_at=?14, left_seq=?15, left_reason=?16, muted_until=?17, level=?18",
         vec![
             room.into(),
@@ -111,7 +112,7 @@ pub fn put_member(room: RoomId, user: UserId, seat: &Seat) -> Statement {
             seat.joined_seq.into(),
             seat.delivered_seq.into(),
             seat.read_seq.into(),
-            seat.blocks.into(),
+            seat.flags().into(),
             seat.changes.into(),
             seat.left_at.into(),
             seat.left_seq.into(),
@@ -142,12 +143,30 @@ pub fn keep_own(room: RoomId, user: UserId, own_seq: u64) -> Statement {
     )
 }
 
-/// Sets whether a member of a direct conversation blocks the other one.
+/// Sets whether a member of a direct conversation blocks the other one (1), and whether it is without read marks (2).
 #[must_use]
-pub fn set_blocks(room: RoomId, user: UserId, on: bool) -> Statement {
+pub fn set_flags(room: RoomId, user: UserId, flags: u64) -> Statement {
     Statement::new(
         "UPDATE room_members SET blocks=?3 WHERE room_id=?1 AND user_id=?2",
-        vec![room.into(), user.into(), on.into()],
+        vec![room.into(), user.into(), flags.into()],
+    )
+}
+
+/// How a member is shown, with the flags of [`set_flags`].
+#[must_use]
+pub fn set_profile(room: RoomId, profile: &Profile, flags: u64) -> Statement {
+    Statement::new(
+        "UPDATE room_members SET username=?3, display_name=?4, avatar_url=?5, status=?6, blocks=?7 \
+         WHERE room_id=?1 AND user_id=?2",
+        vec![
+            room.into(),
+            profile.id.into(),
+            profile.username.clone().into(),
+            profile.display_name.clone().into(),
+            profile.avatar_url.clone().into(),
+            profile.status.clone().into(),
+            flags.into(),
+        ],
     )
 }
 

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use serde::Serialize;
-use wire::{Conversation, Member, Message, MessageId, Reaction, RoomId, Timestamp, UserId};
+use wire::{Conversation, Member, Message, MessageId, PublicUser, Reaction, RoomId, Timestamp, UserId};
 
 use crate::dialect::{Answer, Resumed, ServerEvent};
-use crate::objects::{Removal, RoomEvent};
+use crate::objects::{ContactNews, Removal, RoomEvent};
 
 /// Writes the arguments and names the event.
 pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'static str> {
@@ -49,6 +49,21 @@ pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'st
         ServerEvent::Presence { user, online } => {
             write(args, &User { user_id: *user });
             Some(if *online { "presence:online" } else { "presence:offline" })
+        }
+        ServerEvent::Contact { news: ContactNews::Asked { by, at } } => {
+            let user = PublicUser {
+                id: by.id,
+                username: by.username.clone(),
+                display_name: by.display_name.clone(),
+                avatar_url: by.avatar_url.clone(),
+                status: by.status.clone(),
+            };
+            write(args, &ContactRequest { user, created_at: *at });
+            Some("contact:request")
+        }
+        ServerEvent::Contact { news: ContactNews::Is { other, status } } => {
+            write(args, &ContactUpdated { user_id: *other, status });
+            Some("contact:updated")
         }
         ServerEvent::Reset { room, head, reason } => {
             write(args, &Reset { conversation_id: *room, head_seq: *head, reason });
@@ -186,6 +201,19 @@ struct Dismissed {
 #[serde(rename_all = "camelCase")]
 struct User {
     user_id: UserId,
+}
+
+#[derive(Serialize)]
+struct ContactRequest {
+    user: PublicUser,
+    created_at: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContactUpdated<'a> {
+    user_id: UserId,
+    status: &'a str,
 }
 
 #[derive(Serialize)]

@@ -20,6 +20,7 @@ fn group(members: u64) -> Host {
             display_name: format!("User {n}"),
             avatar_url: None,
             status: String::new(),
+            receipts: true,
         })
         .collect();
     let msg = Message::Create { kind: ConversationType::Group, name: None, by: user(1), members };

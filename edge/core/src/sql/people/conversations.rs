@@ -35,24 +35,27 @@ pub fn conversations(user: UserId, before: Option<ListPosition>, room: Option<Ro
     )
 }
 
-/// The conversations of a person, by id alone. Row: `room_id`.
+/// The conversations of a person, newest activity first, at most `most`. Row: `room_id`.
 #[must_use]
-pub fn rooms_of(user: UserId) -> Statement {
+pub fn rooms_of(user: UserId, most: u64) -> Statement {
     Statement::new(
-        "SELECT room_id FROM members_by_user WHERE user_id=?1 AND left_at IS NULL LIMIT ?2",
-        vec![user.into(), limits::CONVERSATIONS_SEARCHED.into()],
+        "SELECT m.room_id FROM members_by_user m JOIN conversation_heads h ON h.room_id=m.room_id \
+         WHERE m.user_id=?1 AND m.left_at IS NULL ORDER BY h.active_at DESC LIMIT ?2",
+        vec![user.into(), most.into()],
     )
 }
 
 /// Members of conversations as `viewer` may see them: of people who blocked the viewer and of disabled accounts only the
-/// name. Row: `room_id, id, username, display_name, avatar_url, status, role, joined_at, delivered_seq, read_seq`.
+/// name. Row: `room_id, id, username, display_name, avatar_url, status, role, joined_at, delivered_seq, read_seq`;
+/// the last is 0 of people who are without read marks, and for them (G-20).
 #[must_use]
 pub fn members(rooms: &[RoomId], viewer: UserId) -> Statement {
     Statement::new(
         "SELECT m.room_id, u.id, u.username, u.display_name, \
          CASE WHEN u.disabled_at IS NULL AND b.user_id IS NULL THEN u.avatar_url END, \
          CASE WHEN u.disabled_at IS NULL AND b.user_id IS NULL THEN u.status_text ELSE '' END, \
-         m.role, m.joined_at, m.delivered_seq, m.read_seq \
+         m.role, m.joined_at, m.delivered_seq, CASE WHEN u.id=?2 OR (u.read_receipts \
+         AND (SELECT read_receipts FROM users WHERE id=?2)) THEN m.read_seq ELSE 0 END \
          FROM json_each(?1) r JOIN members_by_user m ON m.room_id=r.value JOIN users u ON u.id=m.user_id \
          LEFT JOIN contacts b ON b.user_id=u.id AND b.other_id=?2 AND b.status='blocked' \
          WHERE m.left_at IS NULL ORDER BY r.key, m.joined_at, m.role<>'owner', m.user_id LIMIT ?3",
@@ -74,12 +77,12 @@ pub fn profiles(users: &[UserId], viewer: UserId) -> Statement {
 }
 
 /// People whom `me` wants in a conversation (`me` may be among them). Row: `id, username, display_name, avatar_url, status,
-/// disabled, mine, theirs`; the last two are the states of both sides of the contact, or null.
+/// disabled, mine, theirs, read_receipts`; `mine` and `theirs` are the states of both sides of the contact, or null.
 #[must_use]
 pub fn people(users: &[UserId], me: UserId) -> Statement {
     Statement::new(
         "SELECT u.id, u.username, u.display_name, u.avatar_url, u.status_text, u.disabled_at IS NOT NULL, \
-         mine.status, theirs.status FROM json_each(?1) r JOIN users u ON u.id=r.value \
+         mine.status, theirs.status, u.read_receipts FROM json_each(?1) r JOIN users u ON u.id=r.value \
          LEFT JOIN contacts mine ON mine.user_id=?2 AND mine.other_id=u.id \
          LEFT JOIN contacts theirs ON theirs.user_id=u.id AND theirs.other_id=?2",
         vec![id_list(users), me.into()],
