@@ -3,6 +3,7 @@
 mod changes;
 mod connections;
 mod marks;
+mod members;
 mod reads;
 mod sends;
 mod truth;
@@ -28,6 +29,7 @@ pub enum Rule {
     M6,
     M7,
     M8,
+    N20,
 }
 
 /// One broken promise.
@@ -114,6 +116,7 @@ pub fn check(events: &[HistoryEvent]) -> Verdict {
     marks::check(&log, &mut report);
     reads::check(&log, &mut report);
     changes::check(&log, &mut report);
+    members::check(&log, &mut report);
     report.0.sort_by_key(|violation| (violation.at, violation.rule));
     Verdict { violations: report.0, counts: log.counts() }
 }

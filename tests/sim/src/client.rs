@@ -26,21 +26,21 @@ pub(crate) struct Client {
     pub(crate) user: usize,
     device: Id,
     session: SessionId,
-    live_only: bool,
+    pub(crate) live_only: bool,
     /// Begins with `cursors: {}` instead of naming its conversations.
     from_heads: bool,
     pub(crate) latency_us: u64,
     pub(crate) bytes_per_second: u64,
     pub(crate) socket: Option<SocketId>,
     /// Connected to the namespace: the name of the connection in the log.
-    conn: Option<Id>,
+    pub(crate) conn: Option<Id>,
     connections: u64,
     /// The first resume of this connection was acknowledged.
-    resumed: bool,
+    pub(crate) resumed: bool,
     /// Everything up to here is held, by index of the conversation.
-    cursors: BTreeMap<usize, u64>,
+    pub(crate) cursors: BTreeMap<usize, u64>,
     /// Received above the cursor.
-    early: BTreeMap<usize, BTreeSet<u64>>,
+    pub(crate) early: BTreeMap<usize, BTreeSet<u64>>,
     newest: BTreeMap<usize, Row>,
     /// Of the newest row: when the server says it was made; only a planted bug looks at it.
     newest_at: BTreeMap<usize, u64>,
@@ -58,6 +58,8 @@ pub(crate) struct Client {
     pub(crate) view: Option<BTreeSet<Id>>,
     /// Does not come back before it is told.
     pub(crate) away: bool,
+    /// Told not to be a member any more.
+    pub(crate) dismissed: BTreeSet<usize>,
 }
 
 /// A message that the person wrote.
@@ -92,6 +94,8 @@ pub(crate) enum RequestKind {
     Send { op: u64, draft: usize },
     Change { op: u64 },
     Rows { op: u64, conversation: usize },
+    /// Somebody comes or goes; `Some`: until it is done.
+    Group(Option<usize>),
     /// Somebody else waits for it.
     Kept(Option<Box<Result<Message, CallError>>>),
 }
@@ -130,6 +134,7 @@ impl World {
             refused_connects: 0,
             view: None,
             away: false,
+            dismissed: BTreeSet::new(),
         };
         let index = self.clients.len();
         self.clients.push(client);
@@ -166,6 +171,7 @@ impl World {
         client.resumed = false;
         client.view = None;
         client.early.clear();
+        client.dismissed.clear();
         client.to_resume.clear();
         let pending = std::mem::take(&mut client.acks);
         if let Some(conn) = client.conn.take() {
@@ -276,7 +282,7 @@ impl World {
         self.resume(index, named, all);
     }
 
-    fn resume(&mut self, index: usize, named: Vec<usize>, all: bool) {
+    pub(crate) fn resume(&mut self, index: usize, named: Vec<usize>, all: bool) {
         let Some(conn) = self.clients[index].conn.clone() else { return };
         if named.is_empty() && !all {
             self.clients[index].resumed = true;
@@ -388,13 +394,13 @@ impl World {
     fn heard(&mut self, index: usize, heard: &Heard) {
         match heard {
             Heard::Message { conversation, row } => self.message_came(index, conversation, row),
-            Heard::Read { conversation, user, up_to } => self.log(What::Marks {
-                conversation: conversation.clone(),
-                user: user.clone(),
-                delivered_seq: 0,
-                read_seq: *up_to,
-            }),
+            Heard::Read { conversation, user, up_to } => {
+                self.not_dismissed(index, conversation);
+                let (conversation, user) = (conversation.clone(), user.clone());
+                self.log(What::Marks { conversation, user, delivered_seq: 0, read_seq: *up_to });
+            }
             Heard::Receipts { conversation, user, marks } => {
+                self.not_dismissed(index, conversation);
                 let Watermarks { delivered_seq, read_seq } = *marks;
                 self.log(What::Marks { conversation: conversation.clone(), user: user.clone(), delivered_seq, read_seq });
             }
@@ -405,15 +411,17 @@ impl World {
                 self.emit(index, &json!(["auth:renew", { "token": token }]), Some(Pending::Plain));
             }
             Heard::Typing { conversation, .. } => {
-                self.member_of(index, conversation);
+                self.not_dismissed(index, conversation);
             }
+            Heard::Created { conversation } => self.created_came(index, conversation),
+            Heard::Dismissed { conversation } => self.dismissed_came(index, conversation),
             Heard::Presence { user, online } => self.presence_came(index, user, *online),
             Heard::Draining | Heard::Error { .. } | Heard::Other(_) => {}
         }
     }
 
     /// The index of a conversation of this client's person; anything else was leaked.
-    fn member_of(&mut self, index: usize, conversation: &Id) -> Option<usize> {
+    pub(crate) fn member_of(&mut self, index: usize, conversation: &Id) -> Option<usize> {
         let user = self.clients[index].user;
         let found = self.conversations.iter().position(|known| known.text == *conversation && known.members.contains(&user));
         if found.is_none() {
@@ -430,6 +438,7 @@ impl World {
         };
         self.log(What::Deliver { conn, conversation: conversation.clone(), row: row.clone() });
         self.note_known(index, n, row);
+        self.clients[index].dismissed.remove(&n);
         let client = &mut self.clients[index];
         if client.newest.get(&n).is_none_or(|newest| newest.seq < row.seq) {
             client.newest.insert(n, row.clone());
@@ -584,7 +593,10 @@ impl World {
         let result = if lost { Err(CallError::Lost) } else { result };
         match kind {
             RequestKind::Create { conversation } => match result {
-                Ok(Message::View { .. }) => self.conversations[conversation].created = true,
+                Ok(Message::View { .. }) => {
+                    self.conversations[conversation].created = true;
+                    self.bring_back(conversation);
+                }
                 other => {
                     if let Ok(other) = other
                         && !matches!(&other, Message::Refused { failure } if !is_final(code_of(failure).as_ref()))
@@ -630,34 +642,29 @@ impl World {
                         });
                     }
                 }
-                Ok(Message::Refused { failure }) if is_final(&code_of(&failure)) => {
+                Ok(Message::Refused { failure })
+                    if is_final(&code_of(&failure)) && self.conversations[conversation].churner != Some(self.clients[client].user) =>
+                {
                     self.breach(format!("history was refused to a member: {failure:?}"));
                 }
                 Ok(Message::Refused { .. }) | Err(_) => {}
                 Ok(other) => self.breach(format!("history was answered {other:?}")),
             },
+            RequestKind::Group(conversation) => self.group_changed(conversation, result),
             RequestKind::Kept(_) => {}
         }
     }
 
     /// Asks for a conversation to be made, until it is.
     pub(crate) fn found(&mut self, n: usize) {
-        if self.conversations[n].created || self.frozen {
+        if self.frozen {
             return;
         }
+        if self.conversations[n].created {
+            return self.bring_back(n);
+        }
         let conversation = &self.conversations[n];
-        let profile = |user: &usize| {
-            let person = &self.people[*user];
-            Profile {
-                id: person.id,
-                username: person.name.clone(),
-                display_name: person.name.to_uppercase(),
-                avatar_url: None,
-                status: String::new(),
-                receipts: true,
-            }
-        };
-        let members: Vec<Profile> = conversation.members.iter().map(profile).collect();
+        let members: Vec<Profile> = conversation.members.iter().map(|user| self.profile(*user)).collect();
         let (kind, name) = match conversation.direct {
             true => (ConversationType::Direct, None),
             false => (ConversationType::Group, Some(format!("group {n}"))),
@@ -751,6 +758,9 @@ impl World {
             self.trespass(index);
             return;
         };
+        if self.churns(index, n) {
+            return;
+        }
         let text = self.conversations[n].text.clone();
         match self.rng.below(100) {
             0..=35 => {
@@ -905,6 +915,7 @@ impl World {
                 && client.open.is_empty()
                 && client.acks.values().all(|(_, pending)| matches!(pending, Pending::Plain | Pending::Online | Pending::Forbidden))
         }) && self.requests.is_empty()
+            && self.conversations.iter().all(|one| !self.settling || one.churner.is_none())
     }
 
     /// Why [`World::settled`] is false, for people.
@@ -962,6 +973,9 @@ pub(crate) fn row_of(message: &wire::Message) -> Row {
 
 pub(crate) fn row_of_event(event: &objects::Numbered) -> Row {
     let change = |name, id: wire::MessageId, by, what: &str| row_of_change(event.seq, name, Id::from(id.to_string()), by, what);
+    let group = |name, by: wire::UserId, what: String| {
+        row_of_change(event.seq, name, Id::from(""), Some(Id::from(by.to_string())), &what)
+    };
     match &event.event {
         objects::RoomEvent::Message { message } => Row { seq: event.seq, ..row_of(message) },
         objects::RoomEvent::Edited(edited) => {
@@ -975,7 +989,9 @@ pub(crate) fn row_of_event(event: &objects::Numbered) -> Row {
             let by = Some(Id::from(reacted.user_id.to_string()));
             change("chat:reaction", reacted.message_id, by, &reaction_text(&reacted.emoji, reacted.on))
         }
-        other => row_of_change(event.seq, &format!("{other:?}"), Id::from(""), None, ""),
+        objects::RoomEvent::Updated(updated) => group("conversation:updated", updated.by, updated.changes.to_string()),
+        objects::RoomEvent::MemberAdded(added) => group("conversation:memberAdded", added.by, added.member.id.to_string()),
+        objects::RoomEvent::MemberRemoved(gone) => group("conversation:memberRemoved", gone.by, gone.user_id.to_string()),
     }
 }
 

@@ -95,6 +95,11 @@ pub enum What {
         conversation: Id,
         head: u64,
     },
+    /// The person of this connection is told not to be a member any more.
+    Dismissed {
+        conn: Id,
+        conversation: Id,
+    },
     Hold {
         device: Id,
         conversation: Id,

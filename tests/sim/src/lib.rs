@@ -22,6 +22,7 @@
 //! | `resume` | `op`, `conn`, `cursors` | before `sync:resume` is written; `cursors` as sent, `{}` subscribes from the heads |
 //! | `resumed` | `op`, `heads`, `more`?, `marks`? | its ack; `marks` as `{conversation:{user:{delivered_seq,read_seq}}}` |
 //! | `resume_failed` | `op` | its ack was an error |
+//! | `dismissed` | `conn`, `conversation` | `conversation:removed` |
 //! | `deliver` | `conn`, `conversation`, `row` | each durable event, **before** the client drops repeats |
 //! | `reset` | `conn`, `conversation`, `head` | `sync:reset` |
 //! | `hold` | `device`, `conversation`, `seq` | the device now holds everything up to `seq` by other means (history) |
@@ -51,6 +52,7 @@ pub mod batch;
 mod changes;
 pub mod check;
 mod client;
+mod groups;
 pub mod history;
 mod host;
 mod net;

@@ -35,6 +35,9 @@ pub(crate) enum Event {
     Receipts { conversation: Id, user: Id, marks: Watermarks },
     Reset { conversation: Id, head: u64 },
     Typing { conversation: Id, user: Id },
+    /// The conversation is new to the client.
+    Created { conversation: Id },
+    Dismissed { conversation: Id },
     Presence { user: Id, online: bool },
     Draining,
     Expiring,
@@ -88,6 +91,11 @@ fn parse_event(text: &str) -> Option<Event> {
             let what = reaction_text(&word(payload, "emoji"), payload["on"].as_bool()?);
             change(payload, name, conversation()?, id(payload, "messageId")?, id(payload, "userId"), &what)?
         }
+        "conversation:updated" => group(payload, name, &payload["changes"].to_string())?,
+        "conversation:memberAdded" => group(payload, name, &word(&payload["member"], "id"))?,
+        "conversation:memberRemoved" => group(payload, name, &word(payload, "userId"))?,
+        "conversation:created" => Event::Created { conversation: id(&payload["conversation"], "id")? },
+        "conversation:removed" => Event::Dismissed { conversation: conversation()? },
         "chat:read" => Event::Read {
             conversation: conversation()?,
             user: id(payload, "userId")?,
@@ -107,6 +115,10 @@ fn parse_event(text: &str) -> Option<Event> {
         "error" => Event::Error { code: word(payload, "code") },
         other => Event::Other(other.to_owned()),
     })
+}
+
+fn group(payload: &Value, name: &str, what: &str) -> Option<Event> {
+    change(payload, name, id(payload, "conversationId")?, Id::from(""), id(payload, "by"), what)
 }
 
 fn change(payload: &Value, name: &str, conversation: Id, message: Id, by: Option<Id>, what: &str) -> Option<Event> {

@@ -55,6 +55,8 @@ pub enum Planted {
     CursorLate,
     /// Sockets that survived a sleep are not pinged.
     NeverPinged,
+    /// Gateways never forget who was a member.
+    OutsidersKept,
 }
 
 /// How a bug shows.
@@ -79,7 +81,7 @@ impl Shows {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AckBeforeCommit,
         Self::AckAfterFailure,
         Self::DroppedWrite,
@@ -98,6 +100,7 @@ impl Planted {
         Self::CallsRepeated,
         Self::CursorLate,
         Self::NeverPinged,
+        Self::OutsidersKept,
     ];
 
     /// What the checker must say of it.
@@ -117,6 +120,7 @@ impl Planted {
             Self::EpochRaised => (Rule::M5, "never_caught_up"),
             Self::CallsRepeated => (Rule::M2, "answered_with_another_message"),
             Self::CursorLate => (Rule::M5, "repeat_in_run"),
+            Self::OutsidersKept => (Rule::N20, "outsider_was_told"),
             Self::ListenersForgotten | Self::SocketsForgotten => return Shows::Breach("P1 still online"),
             Self::NeverPinged => return Shows::Breach("P1 silence"),
         };
@@ -175,6 +179,7 @@ impl Planted {
             (Self::CallsRepeated, Kind::Gateway) => Box::new(CallsRepeated::default()),
             (Self::CursorLate, Kind::Gateway) => Box::new(CursorLate::default()),
             (Self::NeverPinged, Kind::Gateway) => Box::new(NeverPinged(BTreeSet::new())),
+            (Self::OutsidersKept, Kind::Gateway) => Box::new(OutsidersKept::default()),
             _ => return None,
         };
         Some(twist)
@@ -299,6 +304,21 @@ impl Twist for NeverPinged {
             sockets.retain(|socket| !self.0.contains(socket));
         }
         out.push_back(output);
+    }
+}
+
+/// Everybody who ever was in the audience of a room.
+#[derive(Default)]
+struct OutsidersKept(BTreeMap<wire::RoomId, BTreeSet<wire::UserId>>);
+
+impl Twist for OutsidersKept {
+    fn input(&mut self, mut input: Input, _: Timestamp) -> Input {
+        if let Input::Object { msg: Message::Deliver { room, users: Some(users), .. }, .. } = &mut input {
+            let all = self.0.entry(*room).or_default();
+            all.extend(users.iter().copied());
+            *users = all.iter().copied().collect();
+        }
+        input
     }
 }
 

@@ -16,7 +16,7 @@ use crate::engineio::Reason;
 use crate::error::CloseCode;
 use crate::limits;
 use crate::object::{CallError, Output, SocketId};
-use crate::objects::{self, Marks, Message, Numbered};
+use crate::objects::{self, Marks, Message, Numbered, Removal};
 
 /// What one socket replays.
 #[derive(Debug, Default)]
@@ -202,6 +202,7 @@ impl Gateway {
         if let Some(resume) = &mut live.resume {
             resume.release(pull.reserved);
         }
+        let named = live.resume.as_ref().is_some_and(|resume| resume.names(pull.room));
         let current = slot_of(&mut self.rooms, pull.room, id)
             .is_some_and(|slot| slot.mode == Mode::Replaying && slot.serial == pull.serial);
         if current {
@@ -211,7 +212,13 @@ impl Gateway {
                 Ok(Message::Page { events, head, generation, read_seq, marks, reset }) => {
                     self.page(id, &pull, Page { events, head, generation, read_seq, marks, reset });
                 }
-                Ok(Message::Refused { failure }) if is_not_visible(failure.code) => self.not_a_member(id, pull.room),
+                Ok(Message::Refused { failure }) if is_not_visible(failure.code) => {
+                    self.not_a_member(id, pull.room);
+                    if !named {
+                        // The word of it was lost, or is on its way.
+                        self.emit(id, &ServerEvent::Dismissed { room: pull.room, reason: Removal::Removed });
+                    }
+                }
                 _ => self.pull_failed(id, pull.room, now),
             }
         }

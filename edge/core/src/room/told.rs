@@ -90,7 +90,8 @@ impl Ready {
         now: Timestamp,
     ) {
         match result {
-            Err(_) => {
+            // In another life the gateway may have kept its sockets: their User says where they are now.
+            Err(_) | Ok(Message::Accepted { stale: true, .. }) => {
                 self.telling.waiting.entry(user).and_modify(|failed| *failed = true);
                 self.telling.again_at.get_or_insert(now.plus_ms(limits::TELL_AGAIN_MS));
             }
