@@ -17,6 +17,7 @@ impl World {
             display_name: person.name.to_uppercase(),
             avatar_url: None,
             status: String::new(),
+            receipts: true,
         }
     }
 

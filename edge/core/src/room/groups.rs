@@ -218,7 +218,7 @@ impl Ready {
     fn note(&mut self, room: RoomId, by: UserId, event: RoomEvent, work: &mut Work, now: Timestamp) {
         let kept = event.clone();
         let data = serde_json::to_string(&kept).unwrap_or_default();
-        work.rows.push(self.log(room, by, None, Some(kept), data, now));
+        work.rows.push(self.log(room, by, None, Some(kept), data, None, now));
         work.events.push(Numbered { seq: self.head, event });
     }
 }

@@ -251,6 +251,25 @@ fn a_call_that_repeats_late_undoes_nothing() {
 }
 
 #[test]
+fn a_call_that_repeats_in_the_next_life_is_known_again() {
+    let (mut host, mut stored) = (group(2), Stored::default());
+    let id = send(&mut host, 1, "first");
+    let sent = host.calls;
+    stored.write(&host);
+    for content in ["second", "third"] {
+        changed(&mut host, 1, id, edit(content));
+        stored.write(&host);
+    }
+    stored.load(&mut host);
+    host.calls = sent;
+    assert_eq!(changed(&mut host, 1, id, edit("second")).content, "third");
+    host.calls = sent - 1;
+    let Message::Sent { message, repeated: true } = host.send(1, "first", None) else { panic!("it was sent before") };
+    assert_eq!(message.id, id);
+    assert!(persisted(&host).is_empty());
+}
+
+#[test]
 fn edits_and_reactions_count_as_messages() {
     let mut host = Host::with(true, crate::settings::Settings::default());
     host.create(&[1, 2]);
@@ -284,7 +303,7 @@ impl Stored {
                     row[column] = param(statement, at);
                 }
             } else if statement.sql.starts_with("INSERT INTO room_events") {
-                self.events.push(vec![params[1].clone(), params[2].clone(), params[3].clone(), params[5].clone()]);
+                self.events.push([1, 2, 3, 5, 6].map(|at| params[at].clone()).to_vec());
             }
         }
     }
