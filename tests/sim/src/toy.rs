@@ -363,6 +363,8 @@ impl ToyGateway {
                     json!(["chat:receipts", { "conversationId": room, "userId": user, "deliveredSeq": delivered_seq, "readSeq": read_seq }]),
                     None,
                 ),
+                // Nobody here is without read marks.
+                LiveEvent::For { .. } => continue,
             };
             let who = |id: &SocketId| self.sockets.get(id).and_then(|socket| socket.who.as_ref().map(|who| who.id));
             let to = ids.iter().copied().filter(|id| but.is_none() || who(id) != but).collect();
