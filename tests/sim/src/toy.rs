@@ -363,7 +363,8 @@ impl ToyGateway {
                     json!(["chat:receipts", { "conversationId": room, "userId": user, "deliveredSeq": delivered_seq, "readSeq": read_seq }]),
                     None,
                 ),
-                LiveEvent::Created { .. } | LiveEvent::Dismissed { .. } => continue,
+                // Nobody here is without read marks.
+                LiveEvent::Created { .. } | LiveEvent::Dismissed { .. } | LiveEvent::For { .. } => continue,
             };
             let who = |id: &SocketId| self.sockets.get(id).and_then(|socket| socket.who.as_ref().map(|who| who.id));
             let to = ids.iter().copied().filter(|id| but.is_none() || who(id) != but).collect();

@@ -19,6 +19,9 @@ use crate::sql::{self, Rows, Statement, people, projection};
 /// Pause between tries.
 const RETRY_MS: u64 = 5_000;
 
+/// Rooms whose answer a handler waits for, those with the newest activity; the others follow.
+const ROOMS_AWAITED: usize = 100;
+
 /// What was not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -147,7 +150,7 @@ impl User {
         let State::Ready(ready) = &mut self.state else { return };
         for one in ready.settling.iter_mut().filter(|one| one.outbox.contains(&id)) {
             one.outbox.remove(&id);
-            one.outbox.extend(&told);
+            one.outbox.extend(told.iter().take(ROOMS_AWAITED));
         }
         self.outbox_send(now);
         self.settle();

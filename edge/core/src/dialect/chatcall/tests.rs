@@ -5,7 +5,7 @@ use super::DIALECT;
 use crate::dialect::{Answer, Command, Cursors, Resumed, RoomMarks, ServerEvent};
 use crate::error::Failure;
 use crate::objects::{
-    Deleted, Marks, MemberAdded, MemberRemoved, Numbered, Reacted, ReadUpTo, Removal, RoomEvent, Updated,
+    ContactNews, Deleted, Marks, MemberAdded, MemberRemoved, Numbered, Profile, Reacted, ReadUpTo, Removal, RoomEvent, Updated,
 };
 use crate::settings::Settings;
 
@@ -219,4 +219,25 @@ fn acknowledgements_have_the_shapes_of_the_contract() {
         let body: Value = serde_json::from_str(text.strip_prefix("437").expect("the ack id")).expect("JSON");
         assert_eq!(body, json!([wanted]));
     }
+}
+
+#[test]
+fn news_of_contacts_have_their_shapes() {
+    let by = Profile {
+        id: user(1),
+        username: "ann".into(),
+        display_name: "Ann".into(),
+        avatar_url: None,
+        status: String::new(),
+        receipts: true,
+    };
+    let news = |news| {
+        let packet = packet(ServerEvent::Contact { news: &news });
+        serde_json::from_str::<Value>(packet.strip_prefix("42").unwrap_or(&packet).trim_start_matches('2')).expect("JSON")
+    };
+    let shown = json!({"id": user(1), "username": "ann", "display_name": "Ann", "avatar_url": null, "status": ""});
+    let wanted = json!(["contact:request", {"user": shown, "created_at": "2026-03-01T09:30:00.000Z"}]);
+    assert_eq!(news(ContactNews::Asked { by, at: Timestamp(1_772_357_400_000) }), wanted);
+    let wanted = json!(["contact:updated", {"userId": user(1), "status": "accepted"}]);
+    assert_eq!(news(ContactNews::Is { other: user(1), status: "accepted".into() }), wanted);
 }

@@ -124,6 +124,23 @@ fn reads_and_receipts_reach_every_socket_of_every_member() {
 }
 
 #[test]
+fn some_events_are_for_some_members_only() {
+    let mut bench = Bench::new();
+    let sockets: Vec<SocketId> = [1, 2].iter().map(|n| bench.client(*n)).collect();
+    let receipts = |read_seq| LiveEvent::Receipts { user: user(1), delivered_seq: 1, read_seq };
+    let these = vec![user(1)];
+    let live = vec![
+        LiveEvent::For { these: these.clone(), only: true, event: Box::new(receipts(1)) },
+        LiveEvent::For { these, only: false, event: Box::new(receipts(0)) },
+    ];
+    bench.deliver_batch(room(1), &[1, 2], 1, vec![], live);
+    for (socket, seen) in sockets.into_iter().zip([1, 0]) {
+        let seqs: Vec<_> = bench.events(socket).iter().map(|event| event[1]["readSeq"].clone()).collect();
+        assert_eq!(seqs, [json!(seen)]);
+    }
+}
+
+#[test]
 fn the_server_never_attaches_an_ack_id_to_its_events() {
     let mut bench = Bench::new();
     let socket = bench.client(1);

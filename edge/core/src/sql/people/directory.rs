@@ -26,31 +26,40 @@ macro_rules! shown {
     };
 }
 
-/// R-05: people whose name or display name begins with `text`, then those where it is inside. Both indexes are asked for
-/// the prefix; only when that is not enough the narrow one is read through. Row: `row`.
+/// The search with what finds `text` inside of names; it is asked only when prefixes are not enough.
+macro_rules! search {
+    ($inside:literal) => {
+        concat!(
+            "WITH hidden(id) AS (SELECT user_id FROM contacts WHERE other_id=?1 AND status='blocked' UNION ALL SELECT ?1), \
+             first(id) AS MATERIALIZED (SELECT * FROM (SELECT id FROM users WHERE username>=?2 AND username<?3 \
+             AND disabled_at IS NULL AND id NOT IN hidden ORDER BY username LIMIT ?5) \
+             UNION SELECT * FROM (SELECT id FROM users WHERE display_name COLLATE NOCASE>=?2 AND display_name COLLATE NOCASE<?3 \
+             AND disabled_at IS NULL AND id NOT IN hidden ORDER BY display_name COLLATE NOCASE LIMIT ?5)), \
+             found(id, later) AS (SELECT id, 0 FROM first UNION ALL SELECT * FROM (SELECT u.id, 1 \
+             FROM (SELECT 1 WHERE (SELECT count(*) FROM first)<?5) CROSS JOIN ",
+            $inside,
+            " CROSS JOIN users u ON u.id=s.user_id WHERE u.disabled_at IS NULL AND u.id NOT IN first AND u.id NOT IN hidden \
+             LIMIT ?5)) \
+             SELECT json_object('id',u.id,'username',u.username,'avatar_url',u.avatar_url,'status',u.status_text) \
+             FROM found f JOIN users u ON u.id=f.id ORDER BY f.later, u.username LIMIT ?5"
+        )
+    };
+}
+
+/// R-05: people whose name or display name begins with `text`, then those where it is inside. Two characters are no word of
+/// the full text: they are looked for in the first 10,000 names, which is everybody where prefixes find few. Row: `row`.
 #[must_use]
 pub fn search(me: UserId, text: &str) -> Statement {
-    let mut pattern = String::from("%");
-    for symbol in text.chars() {
-        if matches!(symbol, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(symbol);
-    }
-    pattern.push('%');
-    Statement::new(
-        "WITH hidden(id) AS (SELECT user_id FROM contacts WHERE other_id=?1 AND status='blocked' UNION ALL SELECT ?1), \
-         first(id) AS MATERIALIZED (SELECT * FROM (SELECT id FROM users WHERE username>=?2 AND username<?3 \
-         AND disabled_at IS NULL AND id NOT IN hidden ORDER BY username LIMIT ?5) \
-         UNION SELECT * FROM (SELECT id FROM users WHERE display_name COLLATE NOCASE>=?2 AND display_name COLLATE NOCASE<?3 \
-         AND disabled_at IS NULL AND id NOT IN hidden ORDER BY display_name COLLATE NOCASE LIMIT ?5)), \
-         found(id, later) AS (SELECT id, 0 FROM first UNION ALL SELECT * FROM (SELECT id, 1 FROM users \
-         WHERE (SELECT count(*) FROM first)<?5 AND (username LIKE ?4 ESCAPE '\\' OR display_name LIKE ?4 ESCAPE '\\') \
-         AND disabled_at IS NULL AND id NOT IN first AND id NOT IN hidden LIMIT ?5)) \
-         SELECT json_object('id',u.id,'username',u.username,'avatar_url',u.avatar_url,'status',u.status_text) \
-         FROM found f JOIN users u ON u.id=f.id ORDER BY f.later, u.username LIMIT ?5",
-        vec![me.into(), text.into(), format!("{text}\u{10ffff}").into(), pattern.into(), limits::SEARCH_RESULTS.into()],
-    )
+    let (sql, inside) = if text.chars().count() < 3 {
+        let literally = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        (
+            search!("(SELECT user_id FROM (SELECT user_id, names FROM user_names LIMIT 10000) WHERE names LIKE ?4 ESCAPE '\\') s"),
+            format!("%{literally}%"),
+        )
+    } else {
+        (search!("user_names_fts f CROSS JOIN user_names s ON s.n=f.rowid AND f.names MATCH ?4"), format!("\"{}\"", text.replace('"', "\"\"")))
+    };
+    Statement::new(sql, vec![me.into(), text.into(), format!("{text}\u{10ffff}").into(), inside.into(), limits::SEARCH_RESULTS.into()])
 }
 
 /// R-06, without `presence`. Row: `row, id`.
