@@ -15,6 +15,7 @@ mod messages;
 mod rates;
 mod reply;
 mod route;
+mod search;
 mod sessions;
 mod system;
 
@@ -119,6 +120,7 @@ impl<P: Platform> Call<'_, P> {
             Endpoint::History => messages::history(self).await,
             Endpoint::SendMessage => messages::send(self).await,
             Endpoint::Events => messages::events(self).await,
+            Endpoint::Search => search::messages(self).await,
             Endpoint::Health => Ok(system::health(self).await),
             Endpoint::Info => Ok(system::info(self)),
             Endpoint::Page => Ok(system::page(self)),

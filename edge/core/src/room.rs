@@ -7,6 +7,7 @@ mod audience;
 mod create;
 mod history;
 mod ids;
+mod index;
 mod keys;
 mod load;
 mod marks;
@@ -28,6 +29,7 @@ use crate::settings::Settings;
 use audience::Audience;
 use history::Read;
 use ids::MessageIds;
+use index::Index;
 use keys::Keys;
 
 /// Messages kept in memory: pages of most replays and histories come from here.
@@ -127,6 +129,7 @@ struct Ready {
     count: u64,
     recent: VecDeque<Stored>,
     keys: Keys,
+    index: Index,
     /// The newest sends without key: between objects they may repeat too.
     once: VecDeque<(ObjectId, CallKey, u64)>,
     ids: MessageIds,
@@ -180,6 +183,7 @@ impl Room {
                 self.mark_delivered(user, up_to, now);
                 self.fx.reply(&from, call, Message::Done);
             }
+            Message::Look { user, seqs } => self.look(from, call, user, &seqs),
             Message::Pull { user, after, limit, generation, marks } => {
                 self.pull(from, call, user, after, limit, generation, marks, now);
             }
@@ -286,7 +290,10 @@ impl Object for Room {
                 (self.woken, self.load_again) = (false, None);
                 return;
             }
-            Input::Persisted { .. } => return self.fx.persisted(),
+            Input::Persisted { n } => {
+                self.fx.persisted();
+                return self.index_written(n);
+            }
             Input::Alarm => return self.alarm(now),
             Input::Loaded { load, result } => return self.loaded(load, result, now),
             Input::Object { .. } | Input::Reply { .. } => {}
@@ -336,7 +343,7 @@ impl Object for Room {
             return None;
         }
         let State::Ready(ready) = &self.state else { return idle_at };
-        [idle_at, ready.marks.flush_at(), ready.audience.due()].into_iter().flatten().min()
+        [idle_at, ready.marks.flush_at(), ready.audience.due(), ready.index.due()].into_iter().flatten().min()
     }
 
     fn is_idle(&self, now: Timestamp) -> bool {
@@ -364,6 +371,7 @@ impl Room {
         if ready.marks.flush_at().is_some_and(|at| at <= now) {
             self.flush_marks(now);
         }
+        self.index_alarm(now);
         let State::Ready(ready) = &mut self.state else { return };
         ready.audience_alarm(&mut self.fx, self.id, self.settings.hibernates, now);
         if !self.settings.hibernates && now.since(self.last_use) >= limits::IDLE_MS {
@@ -379,7 +387,7 @@ impl Room {
 
 impl Ready {
     fn nothing_under_way(&self) -> bool {
-        self.reads.is_empty() && self.blocked.is_none() && self.marks.is_clean()
+        self.reads.is_empty() && self.blocked.is_none() && self.marks.is_clean() && self.index.due().is_none()
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) enum Endpoint {
     History,
     SendMessage,
     Events,
+    Search,
     Health,
     Info,
     Page,
@@ -31,7 +32,8 @@ impl Endpoint {
             | Self::CreateConversation
             | Self::History
             | Self::SendMessage
-            | Self::Events => true,
+            | Self::Events
+            | Self::Search => true,
             Self::Register
             | Self::Login
             | Self::Me
@@ -60,6 +62,7 @@ const ROUTES: &[(&str, &str, Endpoint)] = &[
     ("GET", "/api/chats/conversations/:id/messages", Endpoint::History),
     ("POST", "/api/chats/conversations/:id/messages", Endpoint::SendMessage),
     ("GET", "/api/chats/conversations/:id/events", Endpoint::Events),
+    ("GET", "/api/chats/search", Endpoint::Search),
     ("GET", "/api/health", Endpoint::Health),
     ("GET", "/health", Endpoint::Health),
     ("GET", "/api/info", Endpoint::Info),

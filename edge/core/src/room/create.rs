@@ -43,6 +43,7 @@ impl Room {
         let mut ready = Box::new(Ready::empty(meta, members, VecDeque::new(), self.id, self.seed));
         ready.locate_all(&mut self.fx, self.id, self.settings.hibernates, now);
         self.state = State::Ready(ready);
+        self.index_is(0);
         self.last_use = now;
         self.made(from, call);
     }

@@ -1,5 +1,6 @@
 //! Rules of a Room that need no storage: loads of a new conversation find nothing, everything else is in memory.
 
+mod index;
 mod keys;
 mod sleep;
 
@@ -408,6 +409,8 @@ fn a_room_without_use_says_goodbye_and_is_dropped() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);
     host.send(1, "m", None);
+    host.now = host.now.plus_ms(crate::limits::INDEX_AFTER_MS);
+    host.give(Input::Alarm);
     host.now = host.now.plus_ms(crate::limits::IDLE_MS);
     host.seen.clear();
     host.give(Input::Alarm);

@@ -99,12 +99,14 @@ pub fn contact(user: UserId, other: UserId, version: u64, status: &str, created_
     )
 }
 
-/// What is projected of a room, to compare after a start: the head's version, then `user_id, version` of members.
+/// What is projected of a room, to compare after a start: the head's version, then `user_id, version` of members, then `upto` of
+/// the search index.
 #[must_use]
 pub fn projected(room: RoomId) -> Vec<Statement> {
     vec![
         Statement::new("SELECT generation, version FROM conversation_heads WHERE room_id=?1", vec![room.into()]),
         Statement::new("SELECT user_id, version FROM members_by_user WHERE room_id=?1", vec![room.into()]),
+        super::search::entered(room),
     ]
 }
 

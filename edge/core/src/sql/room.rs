@@ -186,6 +186,15 @@ pub fn at(room: RoomId, seq: u64) -> Statement {
     Statement::new(message_query!("AND seq=?2"), vec![room.into(), seq.into()])
 }
 
+/// Messages of the events behind `after` up to `upto`, and those with one of `seqs`.
+#[must_use]
+pub fn these(room: RoomId, after: u64, upto: u64, seqs: &[u64]) -> Statement {
+    Statement::new(
+        message_query!("AND (seq>?2 AND seq<=?3 OR seq IN (SELECT value FROM json_each(?4)))"),
+        vec![room.into(), after.into(), upto.into(), serde_json::to_string(seqs).unwrap_or_default().into()],
+    )
+}
+
 /// Stores a bundle of keys.
 #[must_use]
 pub fn insert_keys(room: RoomId, last_seq: u64, sent_at: Timestamp, keys: Vec<u8>) -> Statement {
