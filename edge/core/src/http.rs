@@ -123,6 +123,7 @@ impl<P: Platform> Call<'_, P> {
             Endpoint::Search => search::messages(self).await,
             Endpoint::Health => Ok(system::health(self).await),
             Endpoint::Info => Ok(system::info(self)),
+            Endpoint::Openapi => system::openapi(self),
             Endpoint::Page => Ok(system::page(self)),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::path::Path;
 
 use edge_core::auth::refresh::keyed;
 use edge_core::http::{self, Request, Response};
@@ -14,6 +15,8 @@ use edge_core::sql::people_schema::MIGRATIONS;
 use edge_core::sql::{Row, Rows, Statement, Value as SqlValue};
 use serde_json::Value;
 use wire::{Timestamp, UserId};
+
+const MEMORY: &str = ":memory:";
 
 /// One deployment.
 #[allow(missing_debug_implementations)] // connections have none
@@ -52,19 +55,30 @@ impl World {
     /// Cheap hashes, no rates; production otherwise.
     #[must_use]
     pub fn new() -> Self {
+        Self::in_file(MEMORY.as_ref())
+    }
+
+    /// The same with its database in a file.
+    #[must_use]
+    pub fn in_file(file: &Path) -> Self {
         let letters: String = ('!'..='~').collect();
-        Self::with(Settings {
+        let settings = Settings {
             signing_key: Some(SigningKey::Hs256(letters.clone())),
             refresh_secret: letters,
             bcrypt_cost: 4,
             rate_limits: false,
             ..Settings::default()
-        })
+        };
+        Self::migrated(settings, file)
     }
 
     #[must_use]
     pub fn with(settings: Settings) -> Self {
-        let world = Self::bare(settings);
+        Self::migrated(settings, MEMORY.as_ref())
+    }
+
+    fn migrated(settings: Settings, file: &Path) -> Self {
+        let world = Self::bare(settings, file);
         for migration in MIGRATIONS {
             world.runtime.block_on(world.connection.execute_batch(migration.sql)).expect("a migration");
         }
@@ -74,13 +88,13 @@ impl World {
     /// A database without any table.
     #[must_use]
     pub fn empty() -> Self {
-        Self::bare(Settings::default())
+        Self::bare(Settings::default(), MEMORY.as_ref())
     }
 
-    fn bare(settings: Settings) -> Self {
+    fn bare(settings: Settings, file: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let connection = runtime.block_on(async {
-            let database = libsql::Builder::new_local(":memory:").build().await.expect("a database");
+            let database = libsql::Builder::new_local(file).build().await.expect("a database");
             database.connect().expect("a connection")
         });
         Self {
