@@ -19,6 +19,7 @@ mod presence;
 mod rates;
 mod reply;
 mod route;
+mod search;
 mod sessions;
 mod system;
 mod users;
@@ -152,8 +153,10 @@ impl<P: Platform> Call<'_, P> {
             Endpoint::Edits => changes::edits(self).await,
             Endpoint::React => changes::react(self, true).await,
             Endpoint::Unreact => changes::react(self, false).await,
+            Endpoint::Search => search::messages(self).await,
             Endpoint::Health => Ok(system::health(self).await),
             Endpoint::Info => Ok(system::info(self)),
+            Endpoint::Openapi => system::openapi(self),
             Endpoint::Page => Ok(system::page(self)),
         }
     }

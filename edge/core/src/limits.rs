@@ -211,8 +211,6 @@ pub const WRONG_LOGINS_PER_ADDRESS: Rate = Rate { burst: 50, window_ms: 3_600_00
 pub const REGISTRATIONS_PER_ADDRESS: Rate = Rate { burst: 5, window_ms: 3_600_000 };
 /// Links to a new password that one account may ask for.
 pub const RESETS_PER_ACCOUNT: Rate = Rate { burst: 3, window_ms: 3_600_000 };
-/// Searches of one user.
-pub const SEARCHES_PER_USER: Rate = Rate { burst: 30, window_ms: 60_000 };
 /// Contact requests of one user.
 pub const CONTACT_REQUESTS_PER_USER: Rate = Rate { burst: 30, window_ms: 3_600_000 };
 /// Changes of the own profile or settings by one user.
@@ -233,3 +231,21 @@ pub const LIST_MEMBERS: u64 = 20_000;
 pub const DEVICE_CHARS: usize = 200;
 /// How often a handler tells a User of a revocation before it gives up.
 pub const REVOKE_TRIES: usize = 3;
+/// New messages of a conversation are entered into the search index this long after the first of them.
+pub const INDEX_AFTER_MS: u64 = 700;
+/// Events in one batch for the search index: below 1 MB of the longest messages.
+pub const INDEX_EVENTS: u64 = 100;
+/// A conversation whose newest message is older than this, and not in the index, was forgotten there.
+pub const INDEX_LATE_MS: u64 = 4_000;
+/// Forgotten conversations that one search wakes.
+pub const INDEX_WAKES: u64 = 8;
+/// Messages that the full text may find in all conversations together; for more of them the caller's own are read through.
+pub const SEARCH_CANDIDATES: u64 = 20_000;
+/// Shortest and longest question of a search of messages, in characters (V-23).
+pub const QUESTION_CHARS: std::ops::RangeInclusive<usize> = 2..=200;
+/// Hits in one answer of a search, and at most.
+pub const SEARCH_HITS: u64 = 20;
+/// At most.
+pub const SEARCH_HITS_MAX: u64 = 50;
+/// Searches of one user.
+pub const SEARCHES_PER_USER: Rate = Rate { burst: 30, window_ms: 60_000 };

@@ -441,6 +441,8 @@ pub enum Message {
         /// `before` cursor of the next older page, while there is one.
         next_before: Option<MessageId>,
     },
+    /// G-07: the rows of these messages. Reply: [`Message::HistoryPage`], in the order of their seqs.
+    Look { user: UserId, seqs: Vec<u64> },
     /// R-11, idempotent by the room's id. Reply: [`Message::View`].
     Create { kind: ConversationType, name: Option<String>, by: UserId, members: Vec<Profile> },
     /// G-21. Reply: [`Message::View`] with the last message.

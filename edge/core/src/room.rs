@@ -10,6 +10,7 @@ mod events;
 mod groups;
 mod history;
 mod ids;
+mod index;
 mod keys;
 mod load;
 mod marks;
@@ -37,6 +38,7 @@ pub use events::Logged;
 pub(crate) use ids::may_hold;
 use history::Read;
 use ids::MessageIds;
+use index::Index;
 use keys::Keys;
 use reactions::Reactions;
 pub(crate) use reactions::pack;
@@ -159,6 +161,7 @@ struct Ready {
     /// Every message and event above this seq is in memory.
     floor: u64,
     keys: Keys,
+    index: Index,
     /// The newest sends without key, and changes: between objects they may repeat too.
     once: VecDeque<(String, u64)>,
     ids: MessageIds,
@@ -220,6 +223,7 @@ impl Room {
                 self.mark_delivered(user, up_to, now);
                 self.fx.reply(&from, call, Message::Done);
             }
+            Message::Look { user, seqs } => self.look(from, call, user, &seqs),
             Message::Pull { user, after, limit, generation, marks } => {
                 self.pull(from, call, user, after, limit, generation, marks, now);
             }
@@ -340,7 +344,10 @@ impl Object for Room {
                 (self.woken, self.load_again) = (false, None);
                 return;
             }
-            Input::Persisted { .. } => return self.fx.persisted(),
+            Input::Persisted { n } => {
+                self.fx.persisted();
+                return self.index_written(n);
+            }
             Input::Alarm => return self.alarm(now),
             Input::Loaded { load, result } => return self.loaded(load, result, now),
             Input::Object { .. } | Input::Reply { .. } => {}
@@ -390,7 +397,7 @@ impl Object for Room {
             return None;
         }
         let State::Ready(ready) = &self.state else { return idle_at };
-        [idle_at, ready.marks.flush_at(), ready.audience.due(), ready.telling.due()].into_iter().flatten().min()
+        [idle_at, ready.marks.flush_at(), ready.audience.due(), ready.telling.due(), ready.index.due()].into_iter().flatten().min()
     }
 
     fn is_idle(&self, now: Timestamp) -> bool {
@@ -418,6 +425,7 @@ impl Room {
         if ready.marks.flush_at().is_some_and(|at| at <= now) {
             self.flush_marks(now);
         }
+        self.index_alarm(now);
         let State::Ready(ready) = &mut self.state else { return };
         ready.audience_alarm(&mut self.fx, self.id, self.settings.hibernates, now);
         ready.tell_again(&mut self.fx, self.id, now);
@@ -434,7 +442,11 @@ impl Room {
 
 impl Ready {
     fn nothing_under_way(&self) -> bool {
-        self.reads.is_empty() && self.blocked.is_none() && self.marks.is_clean() && self.telling.is_empty()
+        self.reads.is_empty()
+            && self.blocked.is_none()
+            && self.marks.is_clean()
+            && self.telling.is_empty()
+            && self.index.due().is_none()
     }
 }
 

@@ -43,8 +43,10 @@ pub(super) enum Endpoint {
     Edits,
     React,
     Unreact,
+    Search,
     Health,
     Info,
+    Openapi,
     Page,
 }
 
@@ -75,7 +77,8 @@ impl Endpoint {
             | Self::DeleteMessage
             | Self::Edits
             | Self::React
-            | Self::Unreact => true,
+            | Self::Unreact
+            | Self::Search => true,
             Self::Register
             | Self::Login
             | Self::Me
@@ -94,12 +97,14 @@ impl Endpoint {
             | Self::ChangeSettings
             | Self::Health
             | Self::Info
+            | Self::Openapi
             | Self::Page => false,
         }
     }
 }
 
-/// Method, path with `:parameters`, handler. A parameter is one segment; the first that fits wins.
+/// Method, path with `:parameters`, handler. A parameter is one segment; the first that fits wins. Each row has its
+/// operation in `schema/openapi.json`, `operationId` is the endpoint's name.
 const ROUTES: &[(&str, &str, Endpoint)] = &[
     ("POST", "/api/auth/register", Endpoint::Register),
     ("POST", "/api/auth/login", Endpoint::Login),
@@ -141,9 +146,11 @@ const ROUTES: &[(&str, &str, Endpoint)] = &[
     ("GET", "/api/chats/messages/:id/edits", Endpoint::Edits),
     ("PUT", "/api/chats/messages/:id/reactions/:emoji", Endpoint::React),
     ("DELETE", "/api/chats/messages/:id/reactions/:emoji", Endpoint::Unreact),
+    ("GET", "/api/chats/search", Endpoint::Search),
     ("GET", "/api/health", Endpoint::Health),
     ("GET", "/health", Endpoint::Health),
     ("GET", "/api/info", Endpoint::Info),
+    ("GET", "/api/openapi.json", Endpoint::Openapi),
 ];
 
 /// Paths that never answer the web client, with everything below them.
@@ -213,7 +220,48 @@ fn matches(pattern: &str, path: &str) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
     use super::*;
+
+    const DOCUMENT: &str = include_str!("../../../../schema/openapi.json");
+
+    /// `RequestContact` as an `operationId`; a second path of the same endpoint says of what it is.
+    fn is_named(id: &str, endpoint: Endpoint) -> bool {
+        let name = format!("{endpoint:?}");
+        let rest = id.strip_prefix(&name[..1].to_lowercase()).and_then(|rest| rest.strip_prefix(&name[1..]));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("Of"))
+    }
+
+    #[test]
+    fn the_document_describes_every_route_and_no_other() {
+        let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                described.insert((method.to_uppercase(), path.clone()));
+                assert!(operation["responses"]["default"].is_object(), "{method} {path}: errors are missing");
+                let resolve = |parameter: &Value| match parameter["$ref"].as_str() {
+                    Some(at) => document.pointer(at.trim_start_matches('#')).unwrap_or_else(|| panic!("{at}")).clone(),
+                    None => parameter.clone(),
+                };
+                let parameters: Vec<Value> = operation["parameters"].as_array().into_iter().flatten().map(resolve).collect();
+                let in_path = parameters.iter().filter(|one| one["in"] == "path").map(|one| format!("{{{}}}", one["name"].as_str().unwrap()));
+                let wanted = path.split('/').filter(|segment| segment.starts_with('{')).map(str::to_owned);
+                assert_eq!(in_path.collect::<Vec<_>>(), wanted.collect::<Vec<_>>(), "{method} {path}: parameters");
+            }
+        }
+        for (method, pattern, endpoint) in ROUTES {
+            let braced = |segment: &str| segment.strip_prefix(':').map_or(segment.to_owned(), |name| format!("{{{name}}}"));
+            let path = pattern.split('/').map(braced).collect::<Vec<_>>().join("/");
+            assert!(described.remove(&((*method).to_owned(), path.clone())), "schema/openapi.json has no {method} {path}");
+            let id = document["paths"][&path][method.to_lowercase()]["operationId"].as_str().unwrap_or_default();
+            assert!(is_named(id, *endpoint), "{method} {path}: the operationId of {endpoint:?} is not {id:?}");
+        }
+        assert!(described.is_empty(), "no routes: {described:?}");
+    }
 
     #[test]
     fn paths_match_whole_segments_and_decode_parameters() {

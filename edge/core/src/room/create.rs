@@ -44,6 +44,7 @@ impl Room {
         ready.recall_untold(now);
         ready.locate_all(&mut self.fx, self.id, self.settings.hibernates, now);
         self.state = State::Ready(ready);
+        self.index_is(0);
         self.last_use = now;
         self.made(from, call, by);
         let State::Ready(ready) = &mut self.state else { return };

@@ -63,8 +63,8 @@ pub(super) struct Change {
 }
 
 impl Room {
-    /// Gives `change` the next number; notes the call ([`Ready::seq_by_call`] knows it again); stores the change together with `writes`, what it changes, in one Persist; projects the
-    /// head; answers the call with `reply`; tells the members.
+    /// Gives `change` the next number; notes the call ([`Ready::seq_by_call`] knows it again); stores the change together
+    /// with `writes`, what it changes, in one Persist; projects the head; answers the call with `reply`; tells the members.
     pub(super) fn append_event(
         &mut self,
         (from, call, reply): (&ObjectId, CallKey, Message),
@@ -87,6 +87,7 @@ impl Room {
         self.fx.reply(from, call, reply);
         let numbered = Numbered { seq: ready.head, event };
         ready.deliver(&mut self.fx, self.id, vec![numbered], Vec::new());
+        self.index_soon(now);
     }
 }
 

@@ -36,7 +36,11 @@ impl Room {
         let before = ready.members().count();
         let mut work = Work::default();
         ready.apply(self.id, by, change, &mut work, now);
+        let logged = !work.events.is_empty();
         self.commit(work, before, now);
+        if logged {
+            self.index_soon(now);
+        }
         let State::Ready(ready) = &self.state else { return };
         let reply = if quiet { Message::Done } else { Message::View { conversation: ready.conversation(self.id, Some(by)) } };
         self.fx.reply(from, call, reply);

@@ -22,6 +22,9 @@ pub(super) enum Read {
     ReadCount { user: UserId },
     /// What is projected, after a start.
     Reconcile,
+    /// Messages of events behind `after` up to `upto`, for the search index.
+    Index { after: u64, upto: u64 },
+    Look { from: ObjectId, call: CallKey, user: UserId },
 }
 
 impl Room {
@@ -59,6 +62,25 @@ impl Room {
         let messages = page.iter().map(|row| ready.render(self.id, row, Some(user))).collect();
         self.fx.reply(from, call, Message::HistoryPage { messages, next_before });
         self.mark_delivered(user, newest, now);
+    }
+
+    /// The rows of single messages, as they are now; unlike a page they say nothing about what was delivered.
+    pub(super) fn look(&mut self, from: ObjectId, call: CallKey, user: UserId, seqs: &[u64]) {
+        let State::Ready(ready) = &mut self.state else { return };
+        if ready.member(user).is_none() {
+            return self.refuse(&from, call, self.stranger(&from, user));
+        }
+        if let Some(page) = seqs.iter().map(|seq| ready.recent_at(*seq).cloned()).collect::<Option<Vec<_>>>() {
+            return self.answer_look(&from, call, user, &page);
+        }
+        let load = self.fx.load(Store::Own, vec![sql::room::these(self.id, seqs)]);
+        ready.reads.insert(load, Read::Look { from, call, user });
+    }
+
+    fn answer_look(&mut self, from: &ObjectId, call: CallKey, user: UserId, page: &[Stored]) {
+        let State::Ready(ready) = &self.state else { return };
+        let messages = page.iter().map(|row| ready.render(self.id, row, Some(user))).collect();
+        self.fx.reply(from, call, Message::HistoryPage { messages, next_before: None });
     }
 
     #[allow(clippy::too_many_arguments)] // the fields of one message
@@ -132,6 +154,7 @@ impl Room {
         };
         match read {
             Read::Reconcile => self.reconcile(&rows),
+            Read::Index { after, upto } => self.index_read(after, upto, &rows),
             Read::ReadCount { user } => {
                 let count = rows.first().and_then(|found| found.first()).and_then(|row| row.get(1)?.as_u64());
                 if let State::Ready(ready) = &self.state {
@@ -147,6 +170,10 @@ impl Room {
                     None => self.refuse(&from, call, ErrorCode::InternalError),
                 }
             }
+            Read::Look { from, call, user } => match intact(&rows, self.id) {
+                Some(page) => self.answer_look(&from, call, user, &page),
+                None => self.refuse(&from, call, ErrorCode::InternalError),
+            },
             Read::History { from, call, user, cursor } => {
                 let unknown = names_a_message(&cursor) && rows.first().is_none_or(Vec::is_empty);
                 if unknown {
@@ -162,12 +189,14 @@ impl Room {
     }
 
     fn read_failed(&mut self, read: Read, code: ErrorCode) {
-        if let Read::History { from, call, .. }
-        | Read::Pull { from, call, .. }
-        | Read::MarkIds { from, call, .. }
-        | Read::Edits { from, call } = read
-        {
-            self.refuse(&from, call, code);
+        match read {
+            Read::History { from, call, .. }
+            | Read::Pull { from, call, .. }
+            | Read::MarkIds { from, call, .. }
+            | Read::Edits { from, call }
+            | Read::Look { from, call, .. } => self.refuse(&from, call, code),
+            Read::Index { .. } => self.index_failed(),
+            Read::ReadCount { .. } | Read::Reconcile => {}
         }
     }
 }
@@ -199,7 +228,7 @@ fn history_statements(room: RoomId, cursor: &HistoryCursor, last: u64, limit: u6
 }
 
 /// The rows in ascending order, or `None` when one is damaged: wrong data is never served.
-fn intact(pages: &[Rows], room: RoomId) -> Option<Vec<Stored>> {
+pub(super) fn intact(pages: &[Rows], room: RoomId) -> Option<Vec<Stored>> {
     let mut page: Vec<Stored> = pages.iter().flatten().map(parse_message).collect::<Option<_>>()?;
     page.sort_by_key(|row| row.seq);
     page.iter().all(|row| row.is_intact(room)).then_some(page)

@@ -77,6 +77,7 @@ impl Room {
 
     /// Compares what is projected with what is true, and repairs what a crash left behind.
     pub(super) fn reconcile(&mut self, rows: &[Rows]) {
+        self.index_is(rows.get(3).and_then(|found| found.first()?.first()?.as_u64()).unwrap_or_default());
         let State::Ready(ready) = &mut self.state else { return };
         let head_known = rows.first().and_then(|head| head.first()).and_then(|row| {
             Some((row.first()?.as_u64()?, row.get(1)?.as_u64()?))
@@ -196,6 +197,7 @@ impl Ready {
             events: VecDeque::new(),
             floor: 0,
             keys: Keys::default(),
+            index: super::Index::default(),
             once: VecDeque::new(),
             ids: MessageIds::new(room, None, seed),
             audience: super::Audience::default(),

@@ -14,16 +14,20 @@ impl Seat {
 }
 
 impl Ready {
-    /// Whether `viewer` may know how far `user` has read.
-    pub(super) fn shows_reading(&self, user: UserId, viewer: UserId) -> bool {
-        let on = |user: UserId| self.members.get(&user).is_some_and(|seat| seat.receipts);
-        user == viewer || (on(user) && on(viewer))
+    fn sends_marks(&self, user: UserId) -> bool {
+        self.members.get(&user).is_some_and(|seat| seat.receipts)
     }
 
-    /// Members as `viewer` sees them.
-    pub(super) fn veil_members(&self, viewer: UserId, members: &mut [Member]) {
+    /// Whether `viewer` may know how far `user` has read.
+    pub(super) fn shows_reading(&self, user: UserId, viewer: UserId) -> bool {
+        user == viewer || (self.sends_marks(user) && self.sends_marks(viewer))
+    }
+
+    /// Members as `viewer` sees them, or somebody who has just come.
+    pub(super) fn veil_members(&self, viewer: Option<UserId>, members: &mut [Member]) {
         for member in members {
-            if !self.shows_reading(member.id, viewer) {
+            let shown = viewer.map_or_else(|| self.sends_marks(member.id), |viewer| self.shows_reading(member.id, viewer));
+            if !shown {
                 member.read_seq = 0;
             }
         }

@@ -115,6 +115,7 @@ impl Room {
         self.fx.reply(from, call, Message::Sent { message: message.clone(), repeated: false });
         let event = Numbered { seq: row.seq, event: RoomEvent::Message { message } };
         ready.deliver(&mut self.fx, self.id, vec![event], Vec::new());
+        self.index_soon(now);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod changes;
 mod groups;
+mod index;
 mod keys;
 mod mentions;
 mod people;
@@ -15,6 +16,7 @@ use super::Room;
 use crate::object::{CallError, CallKey, Input, Kind, Object, ObjectId, Output};
 use crate::objects::{Actor, HistoryCursor, LiveEvent, Location, Message, NewMessage, Profile, ReadUpTo};
 use crate::settings::Settings;
+use crate::sql::{Row, Statement, Value};
 
 const ROOM: RoomId = RoomId(uuid::Uuid::from_u128(0xabc));
 
@@ -155,6 +157,27 @@ impl Host {
             })
             .collect()
     }
+}
+
+/// Stored since the last look by statements that begin so.
+fn persisted<'a>(host: &'a Host, table: &'a str) -> impl Iterator<Item = &'a Statement> {
+    let statements = host.seen.iter().flat_map(|output| match output {
+        Output::Persist { statements, .. } => &statements[..],
+        _ => &[],
+    });
+    statements.filter(move |statement| statement.sql.starts_with(table))
+}
+
+/// Messages that were stored, as storage would give them back.
+fn stored_messages(host: &Host) -> Vec<Row> {
+    let columns = |insert: &Statement| {
+        let [_, row @ .., created_at, digest, mentions, call] = &insert.params[..] else { panic!("as many as columns") };
+        let mut row = row.to_vec();
+        let null = &Value::Null;
+        row.extend([created_at, null, null, digest, null, null, null, mentions, call].map(Clone::clone));
+        row
+    };
+    persisted(host, "INSERT INTO room_messages").map(columns).collect()
 }
 
 fn code(msg: &Message) -> Option<ErrorCode> {
@@ -418,6 +441,8 @@ fn a_room_without_use_says_goodbye_and_is_dropped() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);
     host.send(1, "m", None);
+    host.now = host.now.plus_ms(crate::limits::INDEX_AFTER_MS);
+    host.give(Input::Alarm);
     host.now = host.now.plus_ms(crate::limits::IDLE_MS);
     host.seen.clear();
     host.give(Input::Alarm);

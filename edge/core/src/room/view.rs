@@ -20,8 +20,7 @@ impl Room {
     pub(super) fn join(&mut self, from: &ObjectId, call: CallKey, user: UserId) {
         let State::Ready(ready) = &self.state else { return };
         let Some(seat) = ready.member(user) else { return self.refuse(from, call, self.stranger(from, user)) };
-        let mut members = ready.member_list();
-        ready.veil_members(user, &mut members);
+        let members = ready.members_for(Some(user));
         let joined = Message::Joined {
             seq: ready.head,
             read_seq: seat.read_seq,
@@ -54,7 +53,6 @@ impl Room {
             return self.refuse(from, call, self.stranger(from, user));
         }
         let mut conversation = ready.conversation(self.id, Some(user));
-        ready.veil_members(user, &mut conversation.members);
         conversation.last_message = Some(ready.recent.back().map(|row| ready.render(self.id, row, Some(user))));
         self.fx.reply(from, call, Message::View { conversation });
     }
@@ -81,7 +79,7 @@ impl Ready {
             created_by: self.meta.created_by,
             created_at: self.meta.created_at,
             seq: self.head,
-            members: self.member_list(),
+            members: self.members_for(viewer),
             last_message: None,
             unread_count: None,
             mention_count: 0,
@@ -90,10 +88,13 @@ impl Ready {
         }
     }
 
-    fn member_list(&self) -> Vec<Member> {
+    /// As `viewer` sees them, or somebody who has just come.
+    fn members_for(&self, viewer: Option<UserId>) -> Vec<Member> {
         let mut members: Vec<(&UserId, &Seat)> = self.members().collect();
         members.sort_by_key(|(id, seat)| (seat.joined_seq, seat.joined_at, seat.role != wire::MemberRole::Owner, **id));
-        members.into_iter().map(|(id, seat)| member_of(*id, seat)).collect()
+        let mut members: Vec<Member> = members.into_iter().map(|(id, seat)| member_of(*id, seat)).collect();
+        self.veil_members(viewer, &mut members);
+        members
     }
 
     /// Everybody's watermarks, in conversations small enough for it.

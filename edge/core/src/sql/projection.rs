@@ -115,14 +115,15 @@ pub fn mention(room: RoomId, nth: u64, sender: Option<UserId>, everybody: bool, 
     )
 }
 
-/// What is projected of a room, to compare after a start: the head's version, `user_id, version` of members, and the
-/// newest message with a mention.
+/// What is projected of a room, to compare after a start: the head's version, `user_id, version` of members, the newest
+/// message with a mention, and `upto` of the search index.
 #[must_use]
 pub fn projected(room: RoomId) -> Vec<Statement> {
     vec![
         Statement::new("SELECT generation, version FROM conversation_heads WHERE room_id=?1", vec![room.into()]),
         Statement::new("SELECT user_id, version FROM members_by_user WHERE room_id=?1", vec![room.into()]),
         Statement::new("SELECT max(nth) FROM mentions WHERE room_id=?1", vec![room.into()]),
+        super::search::entered(room),
     ]
 }
 

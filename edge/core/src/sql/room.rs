@@ -340,6 +340,25 @@ pub fn at(room: RoomId, seq: u64) -> Statement {
     Statement::new(message_query!("AND seq=?2"), vec![room.into(), seq.into()])
 }
 
+/// Messages behind `after` up to `upto`, and those that events there are about.
+#[must_use]
+pub fn messages_of(room: RoomId, after: u64, upto: u64) -> Statement {
+    Statement::new(
+        message_query!(
+            "AND (seq>?2 AND seq<=?3 OR seq IN \
+             (SELECT message_seq FROM room_events WHERE room_id=?1 AND seq>?2 AND seq<=?3 AND message_seq IS NOT NULL))"
+        ),
+        vec![room.into(), after.into(), upto.into()],
+    )
+}
+
+/// The messages with these numbers.
+#[must_use]
+pub fn these(room: RoomId, seqs: &[u64]) -> Statement {
+    let seqs = serde_json::to_string(seqs).unwrap_or_default();
+    Statement::new(message_query!("AND seq IN (SELECT value FROM json_each(?2))"), vec![room.into(), seqs.into()])
+}
+
 /// Stores a bundle of keys.
 #[must_use]
 pub fn insert_keys(room: RoomId, last_seq: u64, sent_at: Timestamp, keys: Vec<u8>) -> Statement {

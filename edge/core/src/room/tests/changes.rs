@@ -4,7 +4,7 @@ use serde_json::json;
 use wire::{ConversationType, ErrorCode, MessageId, Reaction};
 
 use super::super::RECENT;
-use super::{Host, ROOM, actor, code, text, user};
+use super::{Host, ROOM, actor, code, stored_messages, text, user};
 use crate::limits;
 use crate::object::{CallKey, Input, Kind, Object, ObjectId, Output};
 use crate::objects::{Message, MessageChange, NewMessage, Numbered, Profile, RoomEvent};
@@ -291,13 +291,10 @@ struct Stored {
 
 impl Stored {
     fn write(&mut self, host: &Host) {
+        self.messages.extend(stored_messages(host));
         for statement in persisted(host).into_iter().flatten() {
             let params = &statement.params;
-            if statement.sql.starts_with("INSERT INTO room_messages") {
-                let mut row: Row = params[1..11].to_vec();
-                row.extend([Value::Null, Value::Null, params[11].clone(), Value::Null, Value::Null, Value::Null, params[12].clone()]);
-                self.messages.push(row);
-            } else if statement.sql.starts_with("UPDATE room_messages") {
+            if statement.sql.starts_with("UPDATE room_messages") {
                 let row = self.messages.iter_mut().find(|row| row[0] == params[1]).expect("a message");
                 for (column, at) in [(6, 2), (8, 3), (10, 4), (11, 5), (12, 6), (13, 7), (14, 8), (15, 9), (16, 10)] {
                     row[column] = param(statement, at);

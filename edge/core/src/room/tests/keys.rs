@@ -3,11 +3,11 @@
 use wire::{ErrorCode, UserId};
 
 use super::super::keys::Keys;
-use super::{Host, ROOM, actor, code, text, user};
+use super::{Host, ROOM, actor, code, persisted, stored_messages, text, user};
 use crate::limits;
 use crate::object::{CallKey, Input, Kind, Object, ObjectId, Output};
 use crate::objects::Message;
-use crate::sql::{Row, Statement, Value};
+use crate::sql::{Row, Value};
 
 const WRITER: u64 = 1;
 const KEYS_BUNDLE: u64 = limits::KEYS_BUNDLE as u64;
@@ -16,29 +16,12 @@ fn key(n: u64) -> String {
     format!("key {n}")
 }
 
-fn persisted<'a>(host: &'a Host, table: &'a str) -> impl Iterator<Item = &'a Statement> {
-    let statements = host.seen.iter().flat_map(|output| match output {
-        Output::Persist { statements, .. } => &statements[..],
-        _ => &[],
-    });
-    statements.filter(move |statement| statement.sql.starts_with(table))
-}
-
-/// The row of the message that was just sent, as storage would give it back.
-fn stored(host: &Host) -> Row {
-    let insert = persisted(host, "INSERT INTO room_messages").next().expect("a message was stored");
-    let [_, row @ .., created_at, digest, mentions, call] = &insert.params[..] else { panic!("as many as columns") };
-    let mut row = row.to_vec();
-    row.extend([created_at, &Value::Null, &Value::Null, digest, &Value::Null, &Value::Null, &Value::Null, mentions, call].map(Clone::clone));
-    row
-}
-
 /// Sends `count` messages with keys; gives the rows of messages and of bundles.
 fn chat(host: &mut Host, count: u64) -> (Vec<Row>, Vec<Row>) {
     let (mut messages, mut bundles) = (Vec::new(), Vec::new());
     for n in 1..=count {
         assert!(matches!(host.send(WRITER, "m", Some(&key(n))), Message::Sent { repeated: false, .. }));
-        messages.push(stored(host));
+        messages.extend(stored_messages(host));
         bundles.extend(persisted(host, "INSERT INTO room_keys").map(|insert| insert.params[1..].to_vec()));
     }
     (messages, bundles)

@@ -103,7 +103,7 @@ fn a_block_and_receipts_are_kept_in_one_column() {
         Output::Persist { statements, .. } => statements[0].params.last().cloned(),
         _ => None,
     });
-    assert_eq!(flags, Some(crate::sql::Value::Integer(3)));
+    assert_eq!(flags, Some(Value::Integer(3)));
     host.ask_as(Kind::User, Message::Blocked { by: user(1), on: false });
     assert!(!host.seen.is_empty());
     assert_eq!(code(&host.send(2, "x", None)), None);
