@@ -15,7 +15,7 @@ mod sessions;
 
 pub use conversations::{ListPosition, conversations, insert_pair, members, pair, people, profiles};
 pub use directory::{
-    ProfileChange, change_settings, contacts, contacts_in, profile, profile_from, public_user, rooms_of, search, settings,
+    ProfileChange, change_settings, contacts, contacts_in, profile, profile_from, public_user, rooms_told, search, settings,
 };
 pub use rates::{give_back, probe, sweep_rates, take};
 pub use refresh::{Outcome, Refresh, sweep_refresh_tokens};

@@ -108,7 +108,7 @@ impl User {
                 Message::Blocked { .. } if to.kind == Kind::User => {
                     UserId::parse(&to.name).map(|other| vec![projection::direct_room(self.id, other)])
                 }
-                Message::PersonChanged => Some(vec![people::rooms_of(self.id), people::profile(self.id)]),
+                Message::PersonChanged => Some(vec![people::rooms_told(self.id), people::profile(self.id)]),
                 _ => None,
             };
             match rooms {

@@ -189,7 +189,7 @@ pub fn profile(user: UserId) -> Statement {
 
 /// The conversations of a person, newest activity first. Row: `room_id`.
 #[must_use]
-pub fn rooms_of(user: UserId) -> Statement {
+pub fn rooms_told(user: UserId) -> Statement {
     Statement::new(
         "SELECT m.room_id FROM members_by_user m JOIN conversation_heads h ON h.room_id=m.room_id \
          WHERE m.user_id=?1 AND m.left_at IS NULL ORDER BY h.active_at DESC LIMIT ?2",
