@@ -87,12 +87,12 @@ macro_rules! rooms {
     };
 }
 
-/// The conditions on a message `c`, the cheap ones first.
+/// The conditions on a message `c`, in the order in which they are looked at: most messages fail the first.
 macro_rules! matching {
     () => {
-        "(?6 IS NULL OR c.sender_id=?6) AND (?7 IS NULL OR c.kind=?7) AND (?9 IS NULL OR c.created_at<?9) \
-         AND (?10 IS NULL OR c.created_at>?10) AND (?11 IS NULL OR (c.created_at, c.id)<(?11, ?12)) AND instr(c.content, ?2)>0 \
-         AND (?4 IS NULL OR instr(c.content, ?4)=0) \
+        "instr(c.content, ?2)>0 AND (?6 IS NULL OR c.sender_id=?6) AND (?7 IS NULL OR c.kind=?7) \
+         AND (?9 IS NULL OR c.created_at<?9) AND (?10 IS NULL OR c.created_at>?10) \
+         AND (?11 IS NULL OR (c.created_at, c.id)<(?11, ?12)) AND (?4 IS NULL OR instr(c.content, ?4)=0) \
          AND (?8=0 OR instr(c.content, 'http://')>0 OR instr(c.content, 'https://')>0) \
          AND (?3 IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(?3) t WHERE instr(c.content, t.value)=0)) "
     };
@@ -118,7 +118,8 @@ pub fn found(user: UserId, wanted: &Wanted, limit: u64, expression: String) -> S
                 "SELECT r.room_id, c.id & 4294967295, c.created_at, c.id, \
                  (SELECT name FROM conversation_heads WHERE room_id=r.room_id) \
                  FROM (SELECT rowid AS id FROM message_fts WHERE message_fts MATCH ?14 UNION ALL SELECT id FROM message_tail) f \
-                 CROSS JOIN mine r ON r.ordinal=f.id>>32 CROSS JOIN message_index c ON c.id=f.id WHERE "
+                 CROSS JOIN message_index c ON c.id=f.id CROSS JOIN message_rooms r ON r.ordinal=f.id>>32 \
+                 WHERE f.id>>32 IN (SELECT ordinal FROM mine) AND "
             ),
             matching!(),
             "ORDER BY c.created_at DESC, c.id DESC LIMIT ?13"
