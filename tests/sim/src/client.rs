@@ -58,8 +58,8 @@ pub(crate) struct Client {
     pub(crate) view: Option<BTreeSet<Id>>,
     /// Does not come back before it is told.
     pub(crate) away: bool,
-    /// Told not to be a member any more.
-    pub(crate) dismissed: BTreeSet<usize>,
+    /// Told not to be a member any more, and of when that was true.
+    pub(crate) dismissed: BTreeMap<usize, Option<u64>>,
 }
 
 /// A message that the person wrote.
@@ -134,7 +134,7 @@ impl World {
             refused_connects: 0,
             view: None,
             away: false,
-            dismissed: BTreeSet::new(),
+            dismissed: BTreeMap::new(),
         };
         let index = self.clients.len();
         self.clients.push(client);
@@ -915,7 +915,7 @@ impl World {
                 && client.open.is_empty()
                 && client.acks.values().all(|(_, pending)| matches!(pending, Pending::Plain | Pending::Online | Pending::Forbidden))
         }) && self.requests.is_empty()
-            && self.conversations.iter().all(|one| !self.settling || one.churner.is_none())
+            && self.conversations.iter().all(|one| !self.settling || one.churner.is_none() || one.back)
     }
 
     /// Why [`World::settled`] is false, for people.

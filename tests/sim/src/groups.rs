@@ -3,6 +3,7 @@
 
 use edge_core::object::CallError;
 use edge_core::objects::{GroupChange, Message, Profile};
+use edge_core::sql::Statement;
 
 use crate::client::RequestKind;
 use crate::history::{Id, What};
@@ -51,7 +52,7 @@ impl World {
 
     pub(crate) fn group_changed(&mut self, until_done: Option<usize>, result: Result<Message, CallError>) {
         match (until_done, result) {
-            (Some(n), Ok(Message::View { .. })) => self.conversations[n].churner = None,
+            (Some(n), Ok(Message::View { .. })) => self.conversations[n].back = true,
             (Some(conversation), _) => self.after(500_000, Event::Found { conversation }),
             (None, Ok(Message::View { .. } | Message::Done | Message::Refused { .. }) | Err(_)) => {}
             (None, Ok(other)) => self.breach(format!("a change of a group was answered {other:?}")),
@@ -73,17 +74,26 @@ impl World {
         let Some(n) = self.member_of(index, conversation) else { return };
         let Some(conn) = self.clients[index].conn.clone() else { return };
         self.log(What::Dismissed { conn, conversation: conversation.clone() });
+        let left = self.left_seq(index, n);
         let client = &mut self.clients[index];
         client.early.remove(&n);
-        client.dismissed.insert(n);
+        client.dismissed.insert(n, left);
     }
 
-    /// Whatever takes no number is not for those who are gone.
+    /// Whatever takes no number is not for those who are gone, unless they came back since.
     pub(crate) fn not_dismissed(&mut self, index: usize, conversation: &Id) {
-        if let Some(n) = self.member_of(index, conversation)
-            && self.clients[index].dismissed.contains(&n)
-        {
+        let Some(n) = self.member_of(index, conversation) else { return };
+        let Some(left) = self.clients[index].dismissed.get(&n).copied() else { return };
+        if left.is_some() && left == self.left_seq(index, n) {
             self.breach("N20 a live event came after conversation:removed".to_owned());
         }
+    }
+
+    /// The newest event before this client's person went; `None` while the person is a member.
+    fn left_seq(&mut self, index: usize, n: usize) -> Option<u64> {
+        let (room, user) = (self.conversations[n].id, self.people[self.clients[index].user].id);
+        let sql = "SELECT left_seq FROM room_members WHERE room_id=?1 AND user_id=?2";
+        let rows = self.stores.own.read(&[Statement::new(sql, vec![room.into(), user.into()])]);
+        rows.ok()?.first()?.first()?.first()?.as_u64()
     }
 }

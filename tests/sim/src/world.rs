@@ -44,6 +44,8 @@ pub struct Conversation {
     pub members: Vec<usize>,
     /// Of them: comes and goes, until the run comes to rest.
     pub churner: Option<usize>,
+    /// And is there again, for good.
+    pub back: bool,
     pub created: bool,
 }
 
@@ -273,7 +275,7 @@ impl World {
             }
             let text = Id::from(id.to_string());
             let churner = members.last().copied().filter(|_| self.scenario.churn && members.len() > 2);
-            self.conversations.push(Conversation { id, text, direct: keep == 2 && direct, members, churner, created: false });
+            self.conversations.push(Conversation { id, text, direct: keep == 2 && direct, members, churner, back: false, created: false });
             let at = if n == 0 { 0 } else { self.rng.below(self.scenario.duration_ms * 300) };
             self.queue.push(at, Event::Found { conversation: n });
         }

@@ -62,7 +62,8 @@ struct There {
 pub(super) enum Called {
     Locate { user: UserId },
     /// `batch` is kept while the gateway may not know the audience.
-    Deliver { gateway: String, epoch: u64, batch: Option<(Vec<Numbered>, Vec<LiveEvent>)> },
+    /// `created`: to whom it tells that the conversation is new.
+    Deliver { gateway: String, epoch: u64, batch: Option<(Vec<Numbered>, Vec<LiveEvent>)>, created: Vec<UserId> },
     /// The User of somebody who came or went.
     Told { user: UserId },
     /// A gateway that is to tell somebody who went.
@@ -184,8 +185,9 @@ impl Ready {
 
     /// E-041 for those newcomers whose sockets are known.
     fn welcome(&mut self, room: RoomId) -> Option<LiveEvent> {
-        let located: Vec<UserId> =
-            self.audience.newcomers.iter().filter(|user| self.audience.places.contains_key(user)).copied().collect();
+        let audience = &self.audience;
+        let located = |user: &&UserId| audience.places.contains_key(user) && !audience.locating.contains(user);
+        let located: Vec<UserId> = audience.newcomers.iter().filter(located).copied().collect();
         self.audience.newcomers.retain(|user| !located.contains(user));
         let online = |user: &UserId| self.audience.places.get(user).is_some_and(|place| !place.gateways.is_empty());
         let users: Vec<UserId> = located.into_iter().filter(online).collect();
@@ -338,6 +340,8 @@ impl Ready {
         let users = (tell_users || !there.told).then(|| there.users.iter().copied().collect());
         there.told = true;
         let batch = users.is_none().then(|| (durable.clone(), live.clone()));
+        let created = live.iter().flat_map(|event| if let LiveEvent::Created { users, .. } = event { &users[..] } else { &[] });
+        let created = created.copied().filter(|user| there.users.contains(user)).collect();
         let msg = Message::Deliver {
             room,
             epoch: there.epoch,
@@ -349,7 +353,7 @@ impl Ready {
         };
         let epoch = there.epoch;
         let call = fx.call(ObjectId::new(Kind::Gateway, gateway), msg);
-        self.calls.insert(call, Called::Deliver { gateway: gateway.to_owned(), epoch, batch });
+        self.calls.insert(call, Called::Deliver { gateway: gateway.to_owned(), epoch, batch, created });
     }
 
     /// An answer to a call of ours.
@@ -374,7 +378,11 @@ impl Ready {
                 }
             }
             (Some(Called::Told { user } | Called::Dismiss { user }), result) => self.told(fx, room, user, result, now),
-            (Some(Called::Deliver { gateway, epoch, batch }), result) => {
+            (Some(Called::Deliver { gateway, epoch, batch, created }), result) => {
+                if matches!(result, Err(_) | Ok(Message::Accepted { stale: true, .. })) {
+                    let created = created.into_iter().filter(|user| self.member(*user).is_some());
+                    self.audience.newcomers.extend(created.collect::<Vec<UserId>>());
+                }
                 let there = self.audience.gateways.get_mut(&gateway).filter(|there| there.epoch == epoch);
                 if let Some(there) = there {
                     there.under_way = there.under_way.saturating_sub(1);
@@ -439,6 +447,8 @@ impl Ready {
         if due(self.audience.retry_at) {
             self.audience.retry_at = None;
             self.announce_head(fx, room);
+            let created = self.welcome(room);
+            self.deliver(fx, room, Vec::new(), created.into_iter().collect());
         }
         if due(self.audience.locate_at) {
             self.audience.locate_at = None;

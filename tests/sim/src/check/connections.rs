@@ -17,6 +17,8 @@ enum From {
     Cursor(u64),
     /// `cursors: {}`.
     Heads,
+    /// A resume whose person came or went meanwhile.
+    Anywhere,
 }
 
 struct Ack {
@@ -123,9 +125,14 @@ pub(super) fn check(log: &Log<'_>, report: &mut Report) {
                 }
             }
             What::Dismissed { conn, conversation } => {
-                // Whatever comes from here on begins anew.
+                // Whatever comes from here on begins anew, but for a resume that was not answered yet.
                 if let Some(connection) = connections.get_mut(conn) {
-                    connection.conversations.entry(conversation).or_default().push(Segment::new(From::Live));
+                    let segments = connection.conversations.entry(conversation).or_default();
+                    let from = match segments.last() {
+                        Some(Segment { from: From::Cursor(_) | From::Anywhere, ack: None, .. }) => From::Anywhere,
+                        _ => From::Live,
+                    };
+                    segments.push(Segment::new(from));
                 }
             }
             What::Reset { conn, conversation, head } => {
@@ -178,6 +185,7 @@ fn judge(report: &mut Report, who: &str, segments: &[Segment]) -> Option<u64> {
     let mut next = Expect::Anything;
     for segment in segments {
         next = match segment.from {
+            From::Anywhere => Expect::Anything,
             From::Live => {
                 rises(report, who, &segment.seen);
                 Expect::Anything

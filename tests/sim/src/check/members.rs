@@ -1,4 +1,4 @@
-//! N19, N20: a durable event reaches only those who are members with its number, or became members again before they got
+//! N19, N20: nobody writes who is no member. A durable event reaches only those who are members with its number, or became members again before they got
 //! it. What was under way when somebody was removed has lower numbers than the removal.
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +23,14 @@ pub(super) fn check(log: &Log<'_>, report: &mut Report) {
                     }
                 }
                 _ => {}
+            }
+        }
+    }
+    for (conversation, stored) in &log.finals {
+        for row in stored.rows.values().filter(|row| row.kind.is_none()) {
+            let Some(times) = row.sender.as_ref().and_then(|sender| members.get(&(*conversation, sender))) else { continue };
+            if !times.iter().any(|(first, last)| (*first..=*last).contains(&row.seq)) {
+                report.add(Rule::N20, "outsider_was_heard", stored.at, format!("{conversation}: {}", super::truth::show(row)));
             }
         }
     }

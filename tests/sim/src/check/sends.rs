@@ -160,10 +160,8 @@ fn resolved(log: &Log<'_>, attempts: &BTreeMap<u64, Attempt<'_>>, report: &mut R
             _ => None,
         });
         match (refused, key) {
-            // Stored, not answered, and refused to somebody who was removed since.
-            (Some((_, code, _)), _)
-                if matches!(code.as_ref(), "PERMISSION_DENIED" | "NOT_FOUND")
-                    && attempts.iter().any(|one| one.outcome == Outcome::Unknown) => {}
+            // Refused to somebody who was removed, and taken before or after that.
+            (Some((_, code, _)), _) if matches!(code.as_ref(), "PERMISSION_DENIED" | "NOT_FOUND") => {}
             (Some((at, code, content)), Key::Named(conversation, user, client_id)) => {
                 let stored = log.finals.get(conversation).and_then(|stored| {
                     stored.rows.values().find(|row| {
