@@ -22,7 +22,7 @@ fn group(world: &World, n: u64, members: &[&Person]) {
         vec![room(n).into(), format!("Room {n}").into()],
     );
     for member in members {
-        let sql = "INSERT INTO members_by_user VALUES (?1,?2,1,'member',0,NULL,0,0,0)";
+        let sql = "INSERT INTO members_by_user (user_id, room_id, version, role, joined_at, left_at, delivered_seq, read_seq, read_count) VALUES (?1,?2,1,'member',0,NULL,0,0,0)";
         world.sql(sql, vec![member.id.into(), room(n).into()]);
     }
 }
