@@ -69,7 +69,7 @@ fn build(file: &std::path::Path, messages: u64) -> Corpus {
     }
     for (_, person, count) in &people {
         for n in 0..*count {
-            let sql = "INSERT INTO members_by_user VALUES (?1,?2,1,'member',0,NULL,0,0,0)";
+            let sql = "INSERT INTO members_by_user (user_id, room_id, version, role, joined_at, left_at, delivered_seq, read_seq, read_count) VALUES (?1,?2,1,'member',0,NULL,0,0,0)";
             world.sql(sql, vec![person.id.into(), room(n * (ROOMS / count)).into()]);
         }
     }
