@@ -197,7 +197,7 @@ impl Head {
         let [id, kind, name, avatar_url, created_by, created_at, seq, unread, last, active_at, members] = row.as_slice() else {
             return None;
         };
-        let mut last: Option<WireMessage> = last.as_str().and_then(|json| serde_json::from_str(json).ok());
+        let mut last: Option<WireMessage> = last.as_str().and_then(|json| serde_json::from_slice(json.as_bytes()).ok());
         if let Some(last) = &mut last {
             objects::seen_by(&mut last.reactions, Some(viewer));
         }

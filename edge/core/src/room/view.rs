@@ -118,7 +118,7 @@ impl Ready {
             created_at: row.created_at,
             edited_at: row.edited_at,
             deleted_at: row.deleted_at,
-            metadata: row.metadata.as_deref().and_then(|json| serde_json::from_str(json).ok()),
+            metadata: row.metadata.as_deref().and_then(|json| serde_json::from_slice(json.as_bytes()).ok()),
         }
     }
 
