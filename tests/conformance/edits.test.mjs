@@ -367,19 +367,22 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
         }
       })();
       let held = 1;
-      for (let round = 0; round < 5; round += 1) {
-        const c = await carl.connect(transports);
-        const { mark } = c;
-        await c.resume({ [talk.id]: held });
-        await c.next('chat:edited', () => true, { from: c.mark });
-        const seqs = c.events.slice(mark).filter((event) => DURABLE.has(event.name)).map(({ payload }) => payload.seq);
-        const run = seqs.slice(seqs.indexOf(held + 1));
-        assert.deepEqual(run, span(held + 1, held + run.length));
-        held = run.at(-1);
-        if (round % 2) c.cut(); else c.close();
+      try {
+        for (let round = 0; round < 5; round += 1) {
+          const c = await carl.connect(transports);
+          await c.resume({ [talk.id]: held });
+          await c.next('chat:edited', ({ conversationId }) => conversationId === talk.id, { from: c.mark });
+          // Live events that came before the resume may repeat in the replay; from there on there is one run.
+          const seqs = bySeq(c, talk).map(({ payload }) => payload.seq);
+          const run = seqs.slice(seqs.lastIndexOf(held + 1));
+          assert.deepEqual(run, span(held + 1, held + run.length));
+          held = run.at(-1);
+          if (round % 2) c.cut(); else c.close();
+        }
+      } finally {
+        on = false;
+        await changing;
       }
-      on = false;
-      await changing;
     });
 
     test('E-059 bad payloads are refused by field, nothing happens', async () => {
