@@ -111,6 +111,8 @@ pub struct Stored {
     pub edit_seq: Option<u64>,
     /// The digest of what was sent, when the row has changed since.
     pub sent_digest: Option<[u8; 16]>,
+    /// The call of a Gateway that a send without key came with.
+    pub call: Option<String>,
 }
 
 /// The Room object.
@@ -155,7 +157,7 @@ struct Ready {
     floor: u64,
     keys: Keys,
     /// The newest sends without key, and changes: between objects they may repeat too.
-    once: VecDeque<(ObjectId, CallKey, u64)>,
+    once: VecDeque<(String, u64)>,
     ids: MessageIds,
     audience: Audience,
     marks: marks::Dirty,

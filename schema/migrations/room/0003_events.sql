@@ -8,6 +8,7 @@ CREATE TABLE room_events (
     message_seq INTEGER,                -- the message it is about
     actor TEXT NOT NULL,
     data TEXT,                          -- JSON: the event; of an edit what it replaced and the seq of the edit before it
+    call TEXT,                          -- the call of a gateway that asked for it: between objects one may come again
     created_at INTEGER NOT NULL,
     PRIMARY KEY (room_id, seq)
 ) WITHOUT ROWID;
@@ -16,3 +17,4 @@ CREATE TABLE room_events (
 ALTER TABLE room_messages ADD COLUMN reactions BLOB;
 ALTER TABLE room_messages ADD COLUMN edit_seq INTEGER;      -- the newest edit
 ALTER TABLE room_messages ADD COLUMN sent_digest BLOB;      -- digest as it was sent, when the row has changed since
+ALTER TABLE room_messages ADD COLUMN call TEXT;             -- as of events, of a send without client_id

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use edge_core::object::{CallKey, Frame, Input, Kind, Object, ObjectId, Output, SocketId};
-use edge_core::objects::{Message, ReadUpTo};
+use edge_core::objects::{Message, ReadUpTo, RoomEvent};
 use edge_core::shard;
 use edge_core::sql::{Statement, Value};
 use wire::Timestamp;
@@ -43,6 +43,12 @@ pub enum Planted {
     ReceiptOverwrite,
     /// The newest page comes from a cache.
     StaleHistory,
+    /// One edit in ten changes the message, but its event is not written.
+    EditWithoutEvent,
+    /// One change in ten writes its event, but not the message.
+    EventWithoutEdit,
+    /// Reactions are told before they are stored.
+    ReactionTooEarly,
     /// Where objects sleep: a gateway that kept its sockets gets a new epoch.
     EpochRaised,
     /// A User does not store who wants to be told.
@@ -81,7 +87,7 @@ impl Shows {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::AckBeforeCommit,
         Self::AckAfterFailure,
         Self::DroppedWrite,
@@ -94,6 +100,9 @@ impl Planted {
         Self::OvertakenDelivery,
         Self::ReceiptOverwrite,
         Self::StaleHistory,
+        Self::EditWithoutEvent,
+        Self::EventWithoutEdit,
+        Self::ReactionTooEarly,
         Self::EpochRaised,
         Self::ListenersForgotten,
         Self::SocketsForgotten,
@@ -117,6 +126,9 @@ impl Planted {
             Self::OvertakenDelivery => (Rule::M3, "seq_fell_on_connection"),
             Self::ReceiptOverwrite => (Rule::M7, "mark_fell"),
             Self::StaleHistory => (Rule::M8, "own_message_missing"),
+            Self::EditWithoutEvent => (Rule::M3, "seq_not_dense"),
+            Self::EventWithoutEdit => (Rule::M1, "acked_change_lost"),
+            Self::ReactionTooEarly => (Rule::M4, "seen_before_commit"),
             Self::EpochRaised => (Rule::M5, "never_caught_up"),
             Self::CallsRepeated => (Rule::M2, "answered_with_another_message"),
             Self::CursorLate => (Rule::M5, "repeat_in_run"),
@@ -167,6 +179,9 @@ impl Planted {
             (Self::NoDedupe, Kind::Room) => Box::new(NoDedupe(0)),
             (Self::ReceiptOverwrite, Kind::Room) => Box::new(ReceiptOverwrite::default()),
             (Self::StaleHistory, Kind::Room) => Box::new(StaleHistory(None)),
+            (Self::EditWithoutEvent, Kind::Room) => Box::new(HalfWritten(0, "INSERT INTO room_events")),
+            (Self::EventWithoutEdit, Kind::Room) => Box::new(HalfWritten(0, "UPDATE room_messages")),
+            (Self::ReactionTooEarly, Kind::Room) => Box::new(ReactionTooEarly),
             (Self::MissingFence, Kind::Gateway) => Box::new(MissingFence::default()),
             (Self::LostDelivery, Kind::Gateway) => Box::new(Written(0, |_, _, _| {})),
             (Self::DoubleDelivery, Kind::Gateway) => Box::new(Written(0, |output, _, out| {
@@ -342,6 +357,37 @@ impl Twist for DroppedWrite {
     }
 }
 
+/// One change of a message in ten is written without the statement that begins like this.
+struct HalfWritten(u64, &'static str);
+
+impl Twist for HalfWritten {
+    fn output(&mut self, mut output: Output, out: &mut VecDeque<Output>) {
+        if let Output::Persist { statements, .. } = &mut output
+            && statements.iter().any(|statement| statement.sql.starts_with("UPDATE room_messages"))
+        {
+            self.0 += 1;
+            if self.0.is_multiple_of(10) {
+                statements.retain(|statement| !statement.sql.starts_with(self.1));
+            }
+        }
+        out.push_back(output);
+    }
+}
+
+/// The batch with a reaction goes out ahead of what stores it.
+struct ReactionTooEarly;
+
+impl Twist for ReactionTooEarly {
+    fn output(&mut self, output: Output, out: &mut VecDeque<Output>) {
+        let is_reaction = |numbered: &edge_core::objects::Numbered| matches!(numbered.event, RoomEvent::Reaction(_));
+        let early = matches!(&output, Output::Object { msg: Message::Deliver { durable, .. }, .. } if durable.iter().any(is_reaction));
+        match out.iter().position(|before| matches!(before, Output::Persist { .. })).filter(|_| early) {
+            Some(at) => out.insert(at, output),
+            None => out.push_back(output),
+        }
+    }
+}
+
 /// Knows no key of an earlier life.
 struct MemoryOnlyDedupe;
 
@@ -488,7 +534,7 @@ impl Twist for MissingFence {
             }
             Input::Object { msg: Message::Deliver { room, durable, .. }, call, .. } if *call != CallKey::NONE => {
                 for numbered in durable {
-                    let edge_core::objects::RoomEvent::Message { message } = &numbered.event else { continue };
+                    let RoomEvent::Message { message } = &numbered.event else { continue };
                     let mut body = serde_json::json!(message);
                     body["conversationId"] = serde_json::json!(room);
                     let room = room.to_string();

@@ -56,7 +56,7 @@ impl Room {
         let Wish { from, call, user, .. } = wish;
         let rated = self.settings.rate_limits;
         let State::Ready(ready) = &mut self.state else { return };
-        let known = ready.once.iter().any(|(caller, key, _)| caller == from && key == call && *call != CallKey::NONE);
+        let known = ready.seq_by_call(from, *call).is_some();
         let (seq, before) = (ready.head + 1, (row.content.clone(), row.edit_seq));
         let mentioned = row.mentions.clone();
         let changed = match &wish.change {
@@ -82,7 +82,6 @@ impl Room {
             row.sent_digest.get_or_insert(row.digest);
             row.digest = digest;
         }
-        ready.note_call(from, *call, row.seq);
         if let Ok(at) = ready.recent.binary_search_by_key(&row.seq, |known| known.seq) {
             ready.recent[at] = row.clone(); // just found
         }

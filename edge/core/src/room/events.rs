@@ -31,9 +31,9 @@ impl Logged {
         }
     }
 
-    /// Reads `seq, kind, message_seq, data`; `None` when a column is not what it must be.
+    /// Reads `seq, kind, message_seq, data, call`; `None` when a column is not what it must be.
     fn parse(row: &Row) -> Option<Self> {
-        let [seq, kind, about, data] = row.as_slice() else { return None };
+        let [seq, kind, about, data, ..] = row.as_slice() else { return None };
         let event = match kind.as_str()? {
             EDITED => None,
             _ => Some(serde_json::from_str(data.as_str()?).ok()?),
@@ -63,7 +63,7 @@ pub(super) struct Change {
 }
 
 impl Room {
-    /// Gives `change` the next number; stores it together with `writes`, what it changes, in one Persist; projects the
+    /// Gives `change` the next number; notes the call ([`Ready::seq_by_call`] knows it again); stores the change together with `writes`, what it changes, in one Persist; projects the
     /// head; answers the call with `reply`; tells the members.
     pub(super) fn append_event(
         &mut self,
@@ -80,7 +80,8 @@ impl Room {
         }
         let is_edit = matches!(event, RoomEvent::Edited(_));
         let data = replaced.or_else(|| serde_json::to_string(&kept).ok()).unwrap_or_default();
-        let row = ready.log(self.id, actor, about, (!is_edit).then_some(kept), data, now);
+        let call_name = ready.note_call(from, call, about.unwrap_or(ready.head + 1));
+        let row = ready.log(self.id, actor, Logged { seq: 0, about, event: (!is_edit).then_some(kept) }, data, call_name, now);
         self.fx.persist(std::iter::once(row).chain(writes).collect());
         ready.project_head(&mut self.fx, self.id, false);
         self.fx.reply(from, call, reply);
@@ -95,14 +96,14 @@ impl Ready {
         &mut self,
         room: RoomId,
         actor: UserId,
-        about: Option<u64>,
-        event: Option<RoomEvent>,
+        event: Logged,
         data: String,
+        call: Option<String>,
         now: Timestamp,
     ) -> Statement {
         self.head += 1;
-        let logged = Logged { seq: self.head, about, event };
-        let row = sql::room::insert_event(room, &logged, actor, data, now);
+        let logged = Logged { seq: self.head, ..event };
+        let row = sql::room::insert_event(room, &logged, actor, data, call, now);
         self.events.push_back(logged);
         if self.events.len() > RECENT {
             self.floor = self.events.pop_front().map_or(self.floor, |gone| self.floor.max(gone.seq));

@@ -150,6 +150,13 @@ fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32]) -> Loaded {
             seat.delivered_seq = seat.delivered_seq.max(row.seq);
         }
     }
+    let mut calls: Vec<(u64, u64, String)> =
+        recent.iter().filter_map(|row| Some((row.seq, row.seq, row.call.clone()?))).collect();
+    calls.extend(events.iter().filter_map(|row| {
+        let seq = row.first()?.as_u64()?;
+        Some((seq, row.get(2)?.as_u64().unwrap_or(seq), row.get(4)?.as_str()?.to_owned()))
+    }));
+    calls.sort_unstable();
     let Some(events) = parse_events(&events) else { return Loaded::Damaged };
     let newest = recent.back();
     let head = newest.map_or(0, |row| row.seq).max(events.last().map_or(0, |event| event.seq));
@@ -158,7 +165,7 @@ fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32]) -> Loaded {
     let floor = full(recent.len(), recent.front().map(|row| row.seq)).max(full(events.len(), events.first().map(|event| event.seq)));
     let count = newest.map_or(0, |row| row.nth);
     let ids = MessageIds::new(room, newest.map(|row| row.id), seed);
-    Loaded::Ready(Box::new(Ready {
+    let mut ready = Ready {
         head,
         count,
         events: events.into(),
@@ -166,7 +173,9 @@ fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32]) -> Loaded {
         ids,
         keys,
         ..Ready::empty(meta, seats, recent, room, seed)
-    }))
+    };
+    calls.into_iter().for_each(|(_, about, call)| ready.remember_call(call, about));
+    Loaded::Ready(Box::new(ready))
 }
 
 impl Ready {
@@ -267,7 +276,8 @@ pub(super) fn parse_message(row: &Row) -> Option<Stored> {
         reactions: reactions::unpack(row.get(13)?.as_blob().unwrap_or_default())?,
         edit_seq: row.get(14)?.as_u64(),
         sent_digest: row.get(15)?.as_blob().and_then(|digest| digest.try_into().ok()),
-        mentions: text(16),
+        call: text(16),
+        mentions: text(17),
     })
 }
 

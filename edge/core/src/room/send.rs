@@ -7,7 +7,7 @@ use super::load::parse_message;
 use super::{RECENT, Ready, Room, State, Stored, Waits};
 use crate::error::Failure;
 use crate::limits;
-use crate::object::{CallKey, ObjectId, PersistError, Store};
+use crate::object::{CallKey, Kind, ObjectId, PersistError, Store};
 use crate::objects::{Actor, Message, NewMessage, Numbered, RoomEvent};
 use crate::rate::Bucket;
 use crate::sql::{self, Rows};
@@ -93,9 +93,9 @@ impl Room {
 
     fn accept(&mut self, from: &ObjectId, call: CallKey, actor: &Actor, message: NewMessage, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
-        let row = ready.append(self.id, actor, message, now);
+        let mut row = ready.append(self.id, actor, message, now);
         if row.client_id.is_none() {
-            ready.note_call(from, call, row.seq);
+            row.call = ready.note_call(from, call, row.seq);
         }
         let previous = ready.recent.iter().rev().find_map(|earlier| earlier.sender);
         let kept = ready.remember(row.clone()).map(|(user, own_seq)| sql::room::keep_own(self.id, user, own_seq));
@@ -175,6 +175,7 @@ impl Ready {
             reactions: Vec::new(),
             edit_seq: None,
             sent_digest: None,
+            call: None,
         };
         row.digest = row.digest_in(room);
         row
@@ -182,17 +183,29 @@ impl Ready {
 
     /// What this very call was stored as, if the message came before.
     fn sent_by_call(&self, from: &ObjectId, call: CallKey) -> Option<&Stored> {
-        let (.., seq) = self.once.iter().find(|(caller, key, _)| (caller, *key) == (from, call))?;
-        self.recent_at(*seq)
+        self.recent_at(self.seq_by_call(from, call)?)
     }
 
-    /// Between objects a call may repeat: this one has changed the message `seq`.
-    pub(super) fn note_call(&mut self, from: &ObjectId, call: CallKey, seq: u64) {
-        if call != CallKey::NONE {
-            self.once.push_back((from.clone(), call, seq));
-            if self.once.len() > limits::CALLS_REMEMBERED {
-                self.once.pop_front();
-            }
+    /// The message that this very call was about, if it came before: between objects it may come again.
+    pub(super) fn seq_by_call(&self, from: &ObjectId, call: CallKey) -> Option<u64> {
+        let call = call_name(from, call);
+        self.once.iter().find(|(known, _)| *known == call).map(|(_, seq)| *seq)
+    }
+
+    /// Notes it, and says what is to be stored of it: Gateways never count two calls alike, in all their lives.
+    pub(super) fn note_call(&mut self, from: &ObjectId, call: CallKey, seq: u64) -> Option<String> {
+        if call == CallKey::NONE {
+            return None;
+        }
+        let name = call_name(from, call);
+        self.remember_call(name.clone(), seq);
+        (from.kind == Kind::Gateway).then_some(name)
+    }
+
+    pub(super) fn remember_call(&mut self, call: String, seq: u64) {
+        self.once.push_back((call, seq));
+        if self.once.len() > limits::CALLS_REMEMBERED {
+            self.once.pop_front();
         }
     }
 
@@ -205,6 +218,10 @@ impl Ready {
         let sender = gone.sender?;
         self.members.get(&sender).filter(|seat| seat.own_seq == gone.seq).map(|_| (sender, gone.seq))
     }
+}
+
+fn call_name(from: &ObjectId, call: CallKey) -> String {
+    format!("{from}/{}", call.0)
 }
 
 impl Stored {

@@ -10,7 +10,7 @@ macro_rules! message_query {
     ($rest:literal) => {
         concat!(
             "SELECT seq, id, sender_id, client_id, nth, kind, content, reply_to, metadata, created_at, edited_at, \
-             deleted_at, digest, reactions, edit_seq, sent_digest, mentions FROM room_messages WHERE room_id=?1 ",
+             deleted_at, digest, reactions, edit_seq, sent_digest, call, mentions FROM room_messages WHERE room_id=?1 ",
             $rest
         )
     };
@@ -19,7 +19,7 @@ macro_rules! message_query {
 /// Columns of an event row.
 macro_rules! event_query {
     ($rest:literal) => {
-        concat!("SELECT seq, kind, message_seq, data FROM room_events WHERE room_id=?1 ", $rest)
+        concat!("SELECT seq, kind, message_seq, data, call FROM room_events WHERE room_id=?1 ", $rest)
     };
 }
 
@@ -156,7 +156,7 @@ pub fn set_blocks(room: RoomId, user: UserId, on: bool) -> Statement {
 pub fn insert_message(room: RoomId, message: &Stored) -> Statement {
     Statement::new(
         "INSERT INTO room_messages (room_id, seq, id, sender_id, client_id, nth, kind, content, reply_to, metadata, \
-         created_at, digest, mentions) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+         created_at, digest, call, mentions) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
         vec![
             room.into(),
             message.seq.into(),
@@ -170,6 +170,7 @@ pub fn insert_message(room: RoomId, message: &Stored) -> Statement {
             message.metadata.clone().into(),
             message.created_at.into(),
             Value::Blob(message.digest.to_vec()),
+            message.call.clone().into(),
             message.mentions.clone().into(),
         ],
     )
@@ -199,9 +200,9 @@ pub fn replay(room: RoomId, seq: u64, limit: u64) -> Vec<Statement> {
 
 /// Inserts an event: its seq is in its row, so whatever it stands for is written in the same transaction.
 #[must_use]
-pub fn insert_event(room: RoomId, event: &Logged, actor: UserId, data: String, now: Timestamp) -> Statement {
+pub fn insert_event(room: RoomId, event: &Logged, actor: UserId, data: String, call: Option<String>, now: Timestamp) -> Statement {
     Statement::new(
-        "INSERT INTO room_events (room_id, seq, kind, message_seq, actor, data, created_at) VALUES (?1,?2,?3,?4,?5,?6,?7)",
+        "INSERT INTO room_events (room_id, seq, kind, message_seq, actor, data, call, created_at) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
         vec![
             room.into(),
             event.seq.into(),
@@ -209,6 +210,7 @@ pub fn insert_event(room: RoomId, event: &Logged, actor: UserId, data: String, n
             event.about.into(),
             actor.into(),
             data.into(),
+            call.into(),
             now.into(),
         ],
     )

@@ -5,7 +5,7 @@ use super::DIALECT;
 use crate::dialect::{Answer, Command, Cursors, Resumed, RoomMarks, ServerEvent};
 use crate::error::Failure;
 use crate::objects::{
-    Deleted, Marks, MemberAdded, MemberRemoved, Numbered, Reacted, ReadUpTo, Removal, RoomEvent, Updated,
+    Deleted, Marks, MemberAdded, MemberRemoved, MessageChange, Numbered, Reacted, ReadUpTo, Removal, RoomEvent, Updated,
 };
 use crate::settings::Settings;
 
@@ -46,7 +46,7 @@ fn a_bare_string_names_the_conversation_of_join_and_leave() {
 
 #[test]
 fn unchecked_payloads_are_refused_by_field() {
-    for event in ["chat:typing", "chat:stopTyping", "chat:message", "chat:markRead", "chat:delivered"] {
+    for event in ["chat:typing", "chat:stopTyping", "chat:message", "chat:markRead", "chat:delivered", "chat:edit", "chat:delete", "chat:react"] {
         assert_eq!(bad_field(event, json!(null)), "payload");
         assert_eq!(bad_field(event, json!("x")), "payload");
         assert_eq!(bad_field(event, json!({})), "conversationId");
@@ -60,6 +60,14 @@ fn unchecked_payloads_are_refused_by_field() {
     assert_eq!(bad_field("chat:markRead", json!({"conversationId": id, "messageIds": []})), "messageIds");
     assert_eq!(bad_field("chat:markRead", json!({"conversationId": id, "messageIds": ["x"]})), "messageIds");
     assert_eq!(bad_field("chat:delivered", json!({"conversationId": id, "upTo": "1"})), "upTo");
+    for event in ["chat:edit", "chat:delete", "chat:react"] {
+        assert_eq!(bad_field(event, json!({"conversationId": id, "content": "x", "emoji": "👍", "on": true})), "messageId");
+        assert_eq!(bad_field(event, json!({"conversationId": id, "messageId": {"$gt": ""}})), "messageId");
+    }
+    let named = |more: (&str, Value)| json!({"conversationId": id, "messageId": message_id(1), more.0: more.1});
+    assert_eq!(bad_field("chat:edit", named(("content", json!("")))), "content");
+    assert_eq!(bad_field("chat:react", named(("emoji", json!("👍👍")))), "emoji");
+    assert_eq!(bad_field("chat:react", named(("emoji", json!("👍")))), "on");
     assert_eq!(bad_field("auth:renew", json!({"token": 1})), "token");
 }
 
@@ -78,6 +86,20 @@ fn read_marks_name_a_seq_or_messages() {
     assert_eq!(parse("chat:markRead", json!({"conversationId": id, "messageIds": ids})), read(ReadUpTo::Ids(ids)));
     let one = json!({"conversationId": id, "upTo": message_id(3)});
     assert_eq!(parse("chat:markRead", one), read(ReadUpTo::Ids(vec![message_id(3)])));
+}
+
+#[test]
+fn changes_name_a_message_of_a_conversation() {
+    let wanted = |change| Ok(Command::Change { room: room(1), message: message_id(1), change });
+    let named = |more: Value| {
+        let mut payload = json!({"conversationId": room(1), "messageId": message_id(1), "userId": user(9)});
+        payload.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        payload
+    };
+    assert_eq!(parse("chat:edit", named(json!({"content": " new "}))), wanted(MessageChange::Edit { content: " new ".into() }));
+    assert_eq!(parse("chat:delete", named(json!({}))), wanted(MessageChange::Delete));
+    let react = MessageChange::React { emoji: "👍".into(), on: false };
+    assert_eq!(parse("chat:react", named(json!({"emoji": "👍", "on": false}))), wanted(react));
 }
 
 #[test]

@@ -250,6 +250,25 @@ fn a_call_that_repeats_late_undoes_nothing() {
 }
 
 #[test]
+fn a_call_that_repeats_in_the_next_life_is_known_again() {
+    let (mut host, mut stored) = (group(2), Stored::default());
+    let id = send(&mut host, 1, "first");
+    let sent = host.calls;
+    stored.write(&host);
+    for content in ["second", "third"] {
+        changed(&mut host, 1, id, edit(content));
+        stored.write(&host);
+    }
+    stored.load(&mut host);
+    host.calls = sent;
+    assert_eq!(changed(&mut host, 1, id, edit("second")).content, "third");
+    host.calls = sent - 1;
+    let Message::Sent { message, repeated: true } = host.send(1, "first", None) else { panic!("it was sent before") };
+    assert_eq!(message.id, id);
+    assert!(persisted(&host).is_empty());
+}
+
+#[test]
 fn edits_and_reactions_count_as_messages() {
     let mut host = Host::with(true, crate::settings::Settings::default());
     host.create(&[1, 2]);
@@ -275,15 +294,16 @@ impl Stored {
             let params = &statement.params;
             if statement.sql.starts_with("INSERT INTO room_messages") {
                 let mut row: Row = params[1..11].to_vec();
-                row.extend([Value::Null, Value::Null, params[11].clone(), Value::Null, Value::Null, Value::Null, params[12].clone()]);
+                row.extend([Value::Null, Value::Null, params[11].clone(), Value::Null, Value::Null, Value::Null]);
+                row.extend([params[12].clone(), params[13].clone()]);
                 self.messages.push(row);
             } else if statement.sql.starts_with("UPDATE room_messages") {
                 let row = self.messages.iter_mut().find(|row| row[0] == params[1]).expect("a message");
-                for (column, at) in [(6, 2), (8, 3), (10, 4), (11, 5), (12, 6), (13, 7), (14, 8), (15, 9), (16, 10)] {
+                for (column, at) in [(6, 2), (8, 3), (10, 4), (11, 5), (12, 6), (13, 7), (14, 8), (15, 9), (17, 10)] {
                     row[column] = param(statement, at);
                 }
             } else if statement.sql.starts_with("INSERT INTO room_events") {
-                self.events.push(vec![params[1].clone(), params[2].clone(), params[3].clone(), params[5].clone()]);
+                self.events.push([1, 2, 3, 5, 6].map(|at| params[at].clone()).to_vec());
             }
         }
     }

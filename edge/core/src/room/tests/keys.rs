@@ -27,9 +27,10 @@ fn persisted<'a>(host: &'a Host, table: &'a str) -> impl Iterator<Item = &'a Sta
 /// The row of the message that was just sent, as storage would give it back.
 fn stored(host: &Host) -> Row {
     let insert = persisted(host, "INSERT INTO room_messages").next().expect("a message was stored");
-    let [_, row @ .., created_at, digest, mentions] = &insert.params[..] else { panic!("as many as columns") };
+    let [_, row @ .., created_at, digest, call, mentions] = &insert.params[..] else { panic!("as many as columns") };
     let mut row = row.to_vec();
-    row.extend([created_at.clone(), Value::Null, Value::Null, digest.clone(), Value::Null, Value::Null, Value::Null, mentions.clone()]);
+    row.extend([created_at.clone(), Value::Null, Value::Null, digest.clone(), Value::Null, Value::Null, Value::Null]);
+    row.extend([call.clone(), mentions.clone()]);
     row
 }
 
