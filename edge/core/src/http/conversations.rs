@@ -101,7 +101,7 @@ pub(super) async fn shown<P: Platform>(
 ) -> Result<Conversation, Failure> {
     let ids: Vec<UserId> = conversation.members.iter().map(|member| member.id).collect();
     let rows = call.read(people::profiles(&ids, me.user)).await?;
-    let profiles = rows.iter().filter_map(|row| profile(row)).map(|profile| (profile.id, profile)).collect();
+    let profiles = rows.iter().filter_map(profile).map(|profile| (profile.id, profile)).collect();
     name_members(&mut conversation, &profiles);
     let rows = call.read(people::conversations(me.user, None, Some(conversation.id), 1)).await?;
     let listed = rows.first().and_then(|row| Head::read(row, me.user)).map(|head| head.conversation);

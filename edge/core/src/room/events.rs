@@ -81,7 +81,7 @@ impl Room {
         let is_edit = matches!(event, RoomEvent::Edited(_));
         let data = replaced.or_else(|| serde_json::to_string(&kept).ok()).unwrap_or_default();
         let call_name = ready.note_call(from, call, about.unwrap_or(ready.head + 1));
-        let row = ready.log(self.id, actor, about, (!is_edit).then_some(kept), data, call_name, now);
+        let row = ready.log(self.id, actor, Logged { seq: 0, about, event: (!is_edit).then_some(kept) }, data, call_name, now);
         self.fx.persist(std::iter::once(row).chain(writes).collect());
         ready.project_head(&mut self.fx, self.id, false);
         self.fx.reply(from, call, reply);
@@ -93,19 +93,17 @@ impl Room {
 
 impl Ready {
     /// Gives an event the next number: its row, for the Persist of what it stands for.
-    #[allow(clippy::too_many_arguments)] // the columns of one row
     pub(super) fn log(
         &mut self,
         room: RoomId,
         actor: UserId,
-        about: Option<u64>,
-        event: Option<RoomEvent>,
+        event: Logged,
         data: String,
         call: Option<String>,
         now: Timestamp,
     ) -> Statement {
         self.head += 1;
-        let logged = Logged { seq: self.head, about, event };
+        let logged = Logged { seq: self.head, ..event };
         let row = sql::room::insert_event(room, &logged, actor, data, call, now);
         self.events.push_back(logged);
         if self.events.len() > RECENT {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use wire::{ConversationType, ErrorCode, Member, MemberRole, RoomId, Timestamp, UserId};
 
-use super::{Ready, Room, Seat, State};
+use super::{Logged, Ready, Room, Seat, State};
 use crate::error::Failure;
 use crate::limits;
 use crate::object::{CallKey, ObjectId};
@@ -220,9 +220,9 @@ impl Ready {
     }
 
     fn note(&mut self, room: RoomId, by: UserId, event: RoomEvent, work: &mut Work, now: Timestamp) {
-        let kept = event.clone();
-        let data = serde_json::to_string(&kept).unwrap_or_default();
-        work.rows.push(self.log(room, by, None, Some(kept), data, None, now));
+        let data = serde_json::to_string(&event).unwrap_or_default();
+        let logged = Logged { seq: 0, about: None, event: Some(event.clone()) };
+        work.rows.push(self.log(room, by, logged, data, None, now));
         work.events.push(Numbered { seq: self.head, event });
     }
 }

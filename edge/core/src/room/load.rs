@@ -279,8 +279,8 @@ pub(super) fn parse_message(row: &Row) -> Option<Stored> {
         reactions: reactions::unpack(row.get(13)?.as_blob().unwrap_or_default())?,
         edit_seq: row.get(14)?.as_u64(),
         sent_digest: row.get(15)?.as_blob().and_then(|digest| digest.try_into().ok()),
-        mentions: text(16),
-        call: text(17),
+        call: text(16),
+        mentions: text(17),
     })
 }
 

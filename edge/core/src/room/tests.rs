@@ -171,10 +171,10 @@ fn persisted<'a>(host: &'a Host, table: &'a str) -> impl Iterator<Item = &'a Sta
 /// Messages that were stored, as storage would give them back.
 fn stored_messages(host: &Host) -> Vec<Row> {
     let columns = |insert: &Statement| {
-        let [_, row @ .., created_at, digest, mentions, call] = &insert.params[..] else { panic!("as many as columns") };
+        let [_, row @ .., created_at, digest, call, mentions] = &insert.params[..] else { panic!("as many as columns") };
         let mut row = row.to_vec();
         let null = &Value::Null;
-        row.extend([created_at, null, null, digest, null, null, null, mentions, call].map(Clone::clone));
+        row.extend([created_at, null, null, digest, null, null, null, call, mentions].map(Clone::clone));
         row
     };
     persisted(host, "INSERT INTO room_messages").map(columns).collect()

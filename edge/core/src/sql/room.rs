@@ -11,7 +11,7 @@ macro_rules! message_query {
     ($rest:literal) => {
         concat!(
             "SELECT seq, id, sender_id, client_id, nth, kind, content, reply_to, metadata, created_at, edited_at, \
-             deleted_at, digest, reactions, edit_seq, sent_digest, mentions, call FROM room_messages WHERE room_id=?1 ",
+             deleted_at, digest, reactions, edit_seq, sent_digest, call, mentions FROM room_messages WHERE room_id=?1 ",
             $rest
         )
     };
@@ -175,7 +175,7 @@ pub fn set_profile(room: RoomId, profile: &Profile, flags: u64) -> Statement {
 pub fn insert_message(room: RoomId, message: &Stored) -> Statement {
     Statement::new(
         "INSERT INTO room_messages (room_id, seq, id, sender_id, client_id, nth, kind, content, reply_to, metadata, \
-         created_at, digest, mentions, call) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
+         created_at, digest, call, mentions) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
         vec![
             room.into(),
             message.seq.into(),
@@ -189,8 +189,8 @@ pub fn insert_message(room: RoomId, message: &Stored) -> Statement {
             message.metadata.clone().into(),
             message.created_at.into(),
             Value::Blob(message.digest.to_vec()),
-            message.mentions.clone().into(),
             message.call.clone().into(),
+            message.mentions.clone().into(),
         ],
     )
 }

@@ -296,7 +296,7 @@ impl Stored {
             let params = &statement.params;
             if statement.sql.starts_with("UPDATE room_messages") {
                 let row = self.messages.iter_mut().find(|row| row[0] == params[1]).expect("a message");
-                for (column, at) in [(6, 2), (8, 3), (10, 4), (11, 5), (12, 6), (13, 7), (14, 8), (15, 9), (16, 10)] {
+                for (column, at) in [(6, 2), (8, 3), (10, 4), (11, 5), (12, 6), (13, 7), (14, 8), (15, 9), (17, 10)] {
                     row[column] = param(statement, at);
                 }
             } else if statement.sql.starts_with("INSERT INTO room_events") {

@@ -47,8 +47,11 @@ fn roles(host: &mut Host, by: u64) -> Vec<(u64, MemberRole)> {
     roles
 }
 
-/// Batches of events since the last question: whom they are for if that was said, durable ones, live ones.
-fn batches(host: &Host) -> Vec<(Option<Vec<wire::UserId>>, Vec<Numbered>, Vec<LiveEvent>)> {
+/// Whom a batch is for if that was said, its durable events, its live ones.
+type Batch = (Option<Vec<wire::UserId>>, Vec<Numbered>, Vec<LiveEvent>);
+
+/// Batches since the last question.
+fn batches(host: &Host) -> Vec<Batch> {
     let batch = |output: &Output| match output {
         Output::Object { msg: Message::Deliver { users, durable, live, .. }, .. } => {
             Some((users.clone(), durable.clone(), live.clone()))
