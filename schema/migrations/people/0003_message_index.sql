@@ -47,7 +47,7 @@ BEGIN
     INSERT INTO message_tail (id)
         SELECT r.ordinal * 4294967296 + json_extract(j.value, '$[0]')
         FROM message_rooms r CROSS JOIN json_each(NEW.messages) j
-        WHERE r.room_id = NEW.room_id AND json_extract(j.value, '$[4]') IS NOT NULL;
+        WHERE r.room_id = NEW.room_id AND json_extract(j.value, '$[4]') IS NOT NULL ON CONFLICT DO NOTHING;
     DELETE FROM message_index WHERE content = '' AND id IN (
         SELECT r.ordinal * 4294967296 + json_extract(j.value, '$[0]')
         FROM message_rooms r CROSS JOIN json_each(NEW.messages) j WHERE r.room_id = NEW.room_id);

@@ -5,9 +5,7 @@
 //! a batch follows [`limits::INDEX_AFTER_MS`] after the first message in it; where they sleep each message goes at once to
 //! where projections wait to be written together, because an alarm would be one more event to pay for.
 
-use std::collections::BTreeSet;
-
-use wire::{MessageKind, Timestamp};
+use wire::{MessageKind, Timestamp, UserId};
 
 use super::history::{Read, intact};
 use super::{Ready, Room, State, Stored};
@@ -22,7 +20,7 @@ pub(super) struct Index {
     /// Events up to here are entered, or on their way; `None` while it is not known.
     upto: Option<u64>,
     /// Messages at or below it that have changed since.
-    changed: BTreeSet<u64>,
+    changed: Vec<u64>,
     due: Option<Timestamp>,
     /// A batch is being read.
     reading: bool,
@@ -59,7 +57,7 @@ impl Room {
     #[allow(dead_code)] // events that change messages
     pub(super) fn index_again(&mut self, seq: u64, now: Timestamp) {
         if let State::Ready(ready) = &mut self.state {
-            ready.index.changed.insert(seq);
+            ready.index.changed.push(seq);
         }
         self.index_soon(now);
     }
@@ -80,9 +78,9 @@ impl Room {
             return;
         }
         let upto = ready.head.min(after + limits::INDEX_EVENTS);
-        let changed: Vec<u64> = std::mem::take(&mut ready.index.changed).into_iter().collect();
-        if let Some(rows) = ready.recent_events(after, upto, &changed) {
-            return self.index_rows(after, upto, &rows);
+        let changed = std::mem::take(&mut ready.index.changed);
+        if let Some(entries) = ready.recent_entries(after, upto, &changed) {
+            return self.enter(after, upto, &entries);
         }
         ready.index.reading = true;
         let load = self.fx.load(Store::Own, vec![sql::room::these(self.id, after, upto, &changed)]);
@@ -92,8 +90,8 @@ impl Room {
     pub(super) fn index_read(&mut self, after: u64, upto: u64, rows: &[Rows]) {
         self.index_failed();
         // What is damaged is not served, and not found.
-        let rows = intact(rows, self.id).unwrap_or_default();
-        self.index_rows(after, upto, &rows);
+        let entries: Vec<Entry> = intact(rows, self.id).unwrap_or_default().iter().map(entry).collect();
+        self.enter(after, upto, &entries);
     }
 
     /// Nothing came back; the next event tries again.
@@ -103,10 +101,9 @@ impl Room {
         }
     }
 
-    fn index_rows(&mut self, after: u64, upto: u64, rows: &[Stored]) {
+    fn enter(&mut self, after: u64, upto: u64, entries: &[Entry]) {
         let State::Ready(ready) = &mut self.state else { return };
-        let entries: Vec<_> = rows.iter().map(entry).collect();
-        let messages = serde_json::to_string(&entries).unwrap_or_default();
+        let messages = serde_json::to_string(entries).unwrap_or_default();
         let more = upto < ready.head;
         // In the order of the batches, whatever waits with them.
         let key = format!("index:{}:{upto:016x}", self.id);
@@ -127,21 +124,30 @@ impl Room {
     }
 }
 
+/// `[seq, sender_id, kind, created_at, content]`.
+type Entry = (u64, Option<UserId>, &'static str, u64, Option<String>);
+
 /// A row as the index takes it.
-fn entry(row: &Stored) -> (u64, Option<String>, &'static str, u64, Option<String>) {
+fn entry(row: &Stored) -> Entry {
     let found = row.deleted_at.is_none() && row.kind != MessageKind::System && !row.content.is_empty();
     let content = found.then(|| fold(&row.content));
-    (row.seq, row.sender.map(|sender| sender.to_string()), row.kind_word(), row.created_at.0, content)
+    (row.seq, row.sender, row.kind_word(), row.created_at.0, content)
 }
 
 impl Ready {
-    /// The messages of a batch, when memory has all of them.
-    fn recent_events(&self, after: u64, upto: u64, changed: &[u64]) -> Option<Vec<Stored>> {
+    /// The entries of a batch, when memory has all of its messages.
+    fn recent_entries(&self, after: u64, upto: u64, changed: &[u64]) -> Option<Vec<Entry>> {
         if !self.recent_covers(after) {
             return None;
         }
-        let earlier = changed.iter().filter(|seq| **seq <= after).map(|seq| self.recent_at(*seq).cloned());
-        let new = self.recent.iter().filter(|row| row.seq > after && row.seq <= upto).cloned().map(Some);
-        earlier.chain(new).collect()
+        let mut entries: Vec<Entry> = Vec::new();
+        for seq in changed {
+            let row = self.recent_at(*seq)?;
+            if *seq <= after && !entries.iter().any(|(known, ..)| known == seq) {
+                entries.push(entry(row));
+            }
+        }
+        entries.extend(self.recent.iter().filter(|row| row.seq > after && row.seq <= upto).map(entry));
+        Some(entries)
     }
 }
