@@ -53,7 +53,7 @@ BEGIN
         FROM message_rooms r CROSS JOIN json_each(NEW.messages) j WHERE r.room_id = NEW.room_id);
     INSERT INTO message_fts (rowid, content)
         SELECT t.id, m.content FROM message_tail t CROSS JOIN message_index m ON m.id = t.id
-        WHERE (SELECT count(*) FROM message_tail) >= 256 ORDER BY t.id;
-    DELETE FROM message_tail WHERE (SELECT count(*) FROM message_tail) >= 256;
+        WHERE (SELECT count(*) FROM message_tail) >= 512 ORDER BY t.id;
+    DELETE FROM message_tail WHERE (SELECT count(*) FROM message_tail) >= 512;
     UPDATE message_rooms SET upto = NEW.upto WHERE room_id = NEW.room_id;
 END;
