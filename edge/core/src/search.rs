@@ -28,18 +28,14 @@ fn fold_char(symbol: char) -> char {
 pub fn expression(texts: &[String]) -> Option<String> {
     let mut all = String::new();
     for text in texts {
-        let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-        let groups = starts.len().saturating_sub(3);
+        let symbols: Vec<char> = text.chars().collect();
+        let groups = symbols.len().saturating_sub(2);
         // Every third group, and the last one, cover the text.
-        for at in (0..groups).filter(|at| at % 3 == 0 || at + 1 == groups) {
-            let group = starts.get(at).zip(starts.get(at + 3)).and_then(|(from, to)| text.get(*from..*to)).unwrap_or_default();
-            if !all.is_empty() {
-                all.push_str(" AND ");
-            }
-            all.push('"');
-            for symbol in group.chars() {
-                all.push(symbol);
-                if symbol == '"' {
+        for (_, group) in symbols.windows(3).enumerate().filter(|(at, _)| at % 3 == 0 || at + 1 == groups) {
+            all.push_str(if all.is_empty() { "\"" } else { " AND \"" });
+            for symbol in group {
+                all.push(*symbol);
+                if *symbol == '"' {
                     all.push('"');
                 }
             }
@@ -55,27 +51,30 @@ pub fn expression(texts: &[String]) -> Option<String> {
 pub fn snippet(content: &str, needles: &[String]) -> Option<String> {
     let text: Vec<char> = content.chars().collect();
     let folded: Vec<char> = text.iter().copied().map(fold_char).collect();
-    let needles: Vec<Vec<char>> = needles.iter().map(|needle| needle.chars().collect()).collect();
-    let hit = |at: usize| {
-        let rest = folded.get(at..).unwrap_or_default();
-        needles.iter().filter(|needle| rest.starts_with(needle)).map(Vec::len).max()
-    };
-    let first = (0..text.len()).find(|at| hit(*at).is_some())?;
+    let first = (0..text.len()).find(|at| hit(&folded, *at, needles) > 0)?;
     let start = first.saturating_sub(SNIPPET_BEFORE);
-    let end = text.len().min((start + SNIPPET_CHARS).max(first + hit(first)?));
+    let end = text.len().min((start + SNIPPET_CHARS).max(first + hit(&folded, first, needles)));
     let mut out = String::new();
     if start > 0 {
         out.push('…');
     }
     let mut at = start;
     while at < end {
-        let marked = hit(at).filter(|length| at + length <= end);
-        let to = at + marked.unwrap_or(1);
-        if marked.is_some() {
+        let length = hit(&folded, at, needles);
+        let marked = length > 0 && at + length <= end;
+        let to = at + if marked { length } else { 1 };
+        if marked {
             out.push_str("<mark>");
         }
-        text.get(at..to).unwrap_or_default().iter().for_each(|symbol| push_escaped(&mut out, *symbol));
-        if marked.is_some() {
+        for symbol in text.get(at..to).unwrap_or_default() {
+            match symbol {
+                '&' => out.push_str("&amp;"),
+                '<' => out.push_str("&lt;"),
+                '>' => out.push_str("&gt;"),
+                symbol => out.push(*symbol),
+            }
+        }
+        if marked {
             out.push_str("</mark>");
         }
         at = to;
@@ -86,13 +85,17 @@ pub fn snippet(content: &str, needles: &[String]) -> Option<String> {
     Some(out)
 }
 
-fn push_escaped(out: &mut String, symbol: char) {
-    match symbol {
-        '&' => out.push_str("&amp;"),
-        '<' => out.push_str("&lt;"),
-        '>' => out.push_str("&gt;"),
-        symbol => out.push(symbol),
+/// Characters of the longest of `needles` that stands at a place; 0 when none does.
+fn hit(folded: &[char], at: usize, needles: &[String]) -> usize {
+    let mut longest = 0;
+    for needle in needles {
+        let mut here = folded.iter().skip(at);
+        let length = needle.chars().count();
+        if length > longest && needle.chars().all(|symbol| here.next() == Some(&symbol)) {
+            longest = length;
+        }
     }
+    longest
 }
 
 #[cfg(test)]

@@ -47,13 +47,13 @@ BEGIN
     INSERT INTO message_tail (id)
         SELECT r.ordinal * 4294967296 + json_extract(j.value, '$[0]')
         FROM message_rooms r CROSS JOIN json_each(NEW.messages) j
-        WHERE r.room_id = NEW.room_id AND json_extract(j.value, '$[4]') IS NOT NULL;
+        WHERE r.room_id = NEW.room_id AND json_extract(j.value, '$[4]') IS NOT NULL ON CONFLICT DO NOTHING;
     DELETE FROM message_index WHERE content = '' AND id IN (
         SELECT r.ordinal * 4294967296 + json_extract(j.value, '$[0]')
         FROM message_rooms r CROSS JOIN json_each(NEW.messages) j WHERE r.room_id = NEW.room_id);
     INSERT INTO message_fts (rowid, content)
         SELECT t.id, m.content FROM message_tail t CROSS JOIN message_index m ON m.id = t.id
-        WHERE (SELECT count(*) FROM message_tail) >= 256 ORDER BY t.id;
-    DELETE FROM message_tail WHERE (SELECT count(*) FROM message_tail) >= 256;
+        WHERE (SELECT count(*) FROM message_tail) >= 512 ORDER BY t.id;
+    DELETE FROM message_tail WHERE (SELECT count(*) FROM message_tail) >= 512;
     UPDATE message_rooms SET upto = NEW.upto WHERE room_id = NEW.room_id;
 END;

@@ -1,9 +1,7 @@
 //! G-07: messages of the caller's conversations by what they say. The index finds them, the Rooms show them: what a hit
 //! looks like, and whether the caller may see it, is theirs to say.
 
-use std::collections::BTreeMap;
-
-use serde_json::json;
+use serde::Serialize;
 use wire::{Message as WireMessage, RoomId, Timestamp, UserId};
 
 use super::input;
@@ -25,7 +23,7 @@ pub(super) async fn messages<P: Platform>(call: &Call<'_, P>) -> Result<Reply, F
     call.charge(&[call.bucket("search", &me.user.to_string(), SEARCHES_PER_USER)]).await?;
     // No message has one, and the full text would end there.
     if question.phrase.contains('\0') {
-        return Ok(Reply::json(200, &json!({"hits": [], "cursor": null})));
+        return Ok(Reply::json(200, &Answer { hits: Vec::new(), cursor: None }));
     }
     if question.cursor.is_none() {
         wake_forgotten(call, me.user).await?;
@@ -37,25 +35,47 @@ pub(super) async fn messages<P: Platform>(call: &Call<'_, P>) -> Result<Reply, F
         let missing = question.limit + 1 - found.len() as u64;
         if missing > 0 {
             let rows = find(call, me.user, &question, rank, missing).await?;
-            found.extend(rows.iter().map(|row| Found::read(row, rank)).collect::<Option<Vec<_>>>().ok_or_else(unexpected)?);
+            for row in &rows {
+                found.push(Found::read(row, rank).ok_or_else(unexpected)?);
+            }
         }
     }
     let more = found.len() as u64 > question.limit;
     found.truncate(usize::try_from(question.limit).unwrap_or(usize::MAX));
     let cursor = found.last().filter(|_| more).map(|last| last.cursor.write());
 
-    let mut shown = look(call, me.user, &found).await?;
+    let shown = look(call, me.user, &found).await?;
     let needles = question.needles();
-    let hits: Vec<_> = found
-        .iter()
-        .filter_map(|hit| {
-            let message = shown.remove(&(hit.room, hit.seq))?;
-            // The index may be a second behind: what does not say it any more is no hit.
-            let snippet = snippet(&message.content, &needles)?;
-            Some(json!({"message": message, "snippet": snippet, "conversation": {"id": hit.room, "name": hit.name}}))
-        })
-        .collect();
-    Ok(Reply::json(200, &json!({"hits": hits, "cursor": cursor})))
+    let mut hits = Vec::new();
+    for hit in &found {
+        let shows = |message: &&WireMessage| message.seq == hit.seq && message.conversation_id == hit.room;
+        // The index may be a second behind: what does not say it any more is no hit.
+        if let Some(message) = shown.iter().find(shows)
+            && let Some(snippet) = snippet(&message.content, &needles)
+        {
+            hits.push(Hit { message, snippet, conversation: Place { id: hit.room, name: hit.name.as_deref() } });
+        }
+    }
+    Ok(Reply::json(200, &Answer { hits, cursor }))
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    hits: Vec<Hit<'a>>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Hit<'a> {
+    message: &'a WireMessage,
+    snippet: String,
+    conversation: Place<'a>,
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    id: RoomId,
+    name: Option<&'a str>,
 }
 
 /// Rooms whose messages did not reach the index before a crash learn it when they are loaded.
@@ -82,14 +102,14 @@ async fn find<P: Platform>(call: &Call<'_, P>, user: UserId, question: &Question
 }
 
 /// The messages as their Rooms show them; those that the caller may not see (any more) are missing.
-async fn look<P: Platform>(call: &Call<'_, P>, user: UserId, found: &[Found]) -> Result<BTreeMap<(RoomId, u64), WireMessage>, Failure> {
-    let mut rooms: BTreeMap<RoomId, Vec<u64>> = BTreeMap::new();
-    for hit in found {
-        rooms.entry(hit.room).or_default().push(hit.seq);
-    }
+async fn look<P: Platform>(call: &Call<'_, P>, user: UserId, found: &[Found]) -> Result<Vec<WireMessage>, Failure> {
     let mut all = Vec::new();
-    for (room, seqs) in rooms {
-        match call.ask(&objects::room(room), Message::Look { user, seqs }).await {
+    for (at, hit) in found.iter().enumerate() {
+        if found.iter().take(at).any(|earlier| earlier.room == hit.room) {
+            continue;
+        }
+        let seqs = found.iter().filter(|other| other.room == hit.room).map(|other| other.seq).collect();
+        match call.ask(&objects::room(hit.room), Message::Look { user, seqs }).await {
             Ok(Message::HistoryPage { messages, .. }) => all.extend(messages),
             Err(failure) if failure.code == wire::ErrorCode::NotFound => {}
             Ok(_) => return Err(unexpected()),
@@ -97,7 +117,7 @@ async fn look<P: Platform>(call: &Call<'_, P>, user: UserId, found: &[Found]) ->
         }
     }
     name_senders(call, user, &mut all).await?;
-    Ok(all.into_iter().map(|message| ((message.conversation_id, message.seq), message)).collect())
+    Ok(all)
 }
 
 /// A row of the index.
@@ -145,7 +165,7 @@ impl Cursor {
 struct Question {
     /// The whole question, folded.
     phrase: String,
-    /// Its words, folded, the longest first.
+    /// Its words, folded.
     words: Vec<String>,
     filters: Wanted,
     limit: u64,
@@ -163,9 +183,7 @@ impl Question {
         if phrase.chars().all(|symbol| "%_*?".contains(symbol) || symbol.is_whitespace()) {
             return Err(Failure::invalid("q", "More than wildcards is expected"));
         }
-        let mut words: Vec<String> = phrase.split_whitespace().map(str::to_owned).collect();
-        words.sort_by_key(|word| (usize::MAX - word.len(), word.clone()));
-        words.dedup();
+        let words: Vec<String> = phrase.split_whitespace().map(str::to_owned).collect();
 
         let time = |name: &str| {
             let read = |text: String| Timestamp::from_iso(&text).ok_or_else(|| Failure::invalid(name, "A time is expected"));
@@ -178,13 +196,12 @@ impl Question {
         if let Some(id) = input::query(request, "from") {
             filters.from = Some(UserId::parse(&id).ok_or_else(|| Failure::invalid("from", "A user id is expected"))?);
         }
-        match input::query(request, "has").as_deref() {
-            None => {}
-            Some("image") => filters.kind = Some("image"),
-            Some("file") => filters.kind = Some("file"),
-            Some("voice") => filters.kind = Some("voice"),
-            Some("link") => filters.link = true,
-            Some(_) => return Err(Failure::invalid("has", "One of image, file, voice, link is expected")),
+        if let Some(has) = input::query(request, "has") {
+            filters.kind = ["image", "file", "voice"].into_iter().find(|kind| *kind == has);
+            filters.link = has == "link";
+            if filters.kind.is_none() && !filters.link {
+                return Err(Failure::invalid("has", "One of image, file, voice, link is expected"));
+            }
         }
         let limit = input::limit(request, SEARCH_HITS, SEARCH_HITS_MAX)?;
         let read = |text: String| Cursor::parse(&text).ok_or_else(|| Failure::invalid("cursor", "A cursor of an earlier answer is expected"));
@@ -205,8 +222,8 @@ impl Question {
             wanted.text.clone_from(&self.phrase);
             return (wanted, vec![self.phrase.clone()]);
         }
-        wanted.text = self.words.first().cloned().unwrap_or_default();
-        wanted.texts = self.words.get(1..).and_then(|rest| serde_json::to_string(rest).ok());
+        wanted.text = self.words.iter().max_by_key(|word| word.len()).cloned().unwrap_or_default();
+        wanted.texts = serde_json::to_string(&self.words).ok();
         wanted.without = Some(self.phrase.clone());
         (wanted, self.words.clone())
     }
@@ -232,10 +249,11 @@ mod tests {
         assert_eq!((one.phrase.as_str(), one.ranks(), one.needles().len()), ("hello", 1, 2));
         let two = question("q=to%20the+%22Moon%22%20the&has=link&limit=999").unwrap();
         assert_eq!(two.phrase, "to the \"moon\" the");
-        assert_eq!(two.words, ["\"moon\"", "the", "to"]);
+        assert_eq!(two.words, ["to", "the", "\"moon\"", "the"]);
         assert_eq!((two.ranks(), two.limit, two.filters.link), (2, SEARCH_HITS_MAX, true));
         let (wanted, texts) = two.wanted(1);
-        assert_eq!((wanted.text.as_str(), wanted.texts.as_deref(), texts.len()), ("\"moon\"", Some("[\"the\",\"to\"]"), 3));
+        assert_eq!((wanted.text.as_str(), wanted.texts.as_deref()), ("\"moon\"", Some(r#"["to","the","\"moon\"","the"]"#)));
+        assert_eq!(texts.len(), 4);
     }
 
     #[test]

@@ -5,9 +5,7 @@
 //! a batch follows [`limits::INDEX_AFTER_MS`] after the first message in it; where they sleep each message goes at once to
 //! where projections wait to be written together, because an alarm would be one more event to pay for.
 
-use std::collections::BTreeSet;
-
-use wire::{MessageKind, Timestamp};
+use wire::{MessageKind, Timestamp, UserId};
 
 use super::history::{Read, intact};
 use super::{Ready, Room, State, Stored};
@@ -68,8 +66,8 @@ impl Room {
             return;
         }
         let upto = ready.head.min(after + limits::INDEX_EVENTS);
-        if let Some(rows) = ready.batch_in_memory(after, upto) {
-            return self.index_rows(after, upto, &rows);
+        if let Some(entries) = ready.batch_in_memory(after, upto) {
+            return self.enter(after, upto, &entries);
         }
         ready.index.reading = true;
         let load = self.fx.load(Store::Own, vec![sql::room::messages_of(self.id, after, upto)]);
@@ -79,8 +77,8 @@ impl Room {
     pub(super) fn index_read(&mut self, after: u64, upto: u64, rows: &[Rows]) {
         self.index_failed();
         // What is damaged is not served, and not found.
-        let rows = intact(rows, self.id).unwrap_or_default();
-        self.index_rows(after, upto, &rows);
+        let entries: Vec<Entry> = intact(rows, self.id).unwrap_or_default().iter().map(entry).collect();
+        self.enter(after, upto, &entries);
     }
 
     /// Nothing came back; the next event tries again.
@@ -90,10 +88,9 @@ impl Room {
         }
     }
 
-    fn index_rows(&mut self, after: u64, upto: u64, rows: &[Stored]) {
+    fn enter(&mut self, after: u64, upto: u64, entries: &[Entry]) {
         let State::Ready(ready) = &mut self.state else { return };
-        let entries: Vec<_> = rows.iter().map(entry).collect();
-        let messages = serde_json::to_string(&entries).unwrap_or_default();
+        let messages = serde_json::to_string(entries).unwrap_or_default();
         let more = upto < ready.head;
         // In the order of the batches, whatever waits with them.
         let key = format!("index:{}:{upto:016x}", self.id);
@@ -114,23 +111,35 @@ impl Room {
     }
 }
 
+/// `[seq, sender_id, kind, created_at, content]`.
+type Entry = (u64, Option<UserId>, &'static str, u64, Option<String>);
+
 /// A row as the index takes it.
-fn entry(row: &Stored) -> (u64, Option<String>, &'static str, u64, Option<String>) {
+fn entry(row: &Stored) -> Entry {
     let found = row.deleted_at.is_none() && row.kind != MessageKind::System && !row.content.is_empty();
     let content = found.then(|| fold(&row.content));
-    (row.seq, row.sender.map(|sender| sender.to_string()), row.kind_word(), row.created_at.0, content)
+    (row.seq, row.sender, row.kind_word(), row.created_at.0, content)
 }
 
 impl Ready {
-    /// The messages of a batch, new ones and those that its events change, when memory has all of them.
-    fn batch_in_memory(&self, after: u64, upto: u64) -> Option<Vec<Stored>> {
+    /// The entries of a batch, of new messages and of those that its events change, when memory has all of them.
+    fn batch_in_memory(&self, after: u64, upto: u64) -> Option<Vec<Entry>> {
         if !self.recent_covers(after) {
             return None;
         }
         let within = |seq: u64| seq > after && seq <= upto;
-        let events = self.events.iter().filter(|event| within(event.seq));
-        let earlier: BTreeSet<u64> = events.filter_map(|event| event.about.filter(|about| *about <= after)).collect();
-        let new = self.recent.iter().filter(|row| within(row.seq)).map(Some);
-        earlier.iter().map(|seq| self.recent_at(*seq)).chain(new).map(|row| row.cloned()).collect()
+        let mut earlier: Vec<u64> = Vec::new();
+        for about in self.events.iter().filter(|event| within(event.seq)).filter_map(|event| event.about) {
+            if about <= after && !earlier.contains(&about) {
+                earlier.push(about);
+            }
+        }
+        earlier.sort_unstable();
+        let mut entries = Vec::new();
+        for seq in earlier {
+            entries.push(entry(self.recent_at(seq)?));
+        }
+        entries.extend(self.recent.iter().filter(|row| within(row.seq)).map(entry));
+        Some(entries)
     }
 }

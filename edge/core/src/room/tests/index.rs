@@ -6,8 +6,11 @@ use crate::object::{Input, Object, Output, Store};
 use crate::objects::{Message, MessageChange};
 use crate::sql::{Row, Value};
 
+/// `after`, `upto`, the entries, and whether somebody waits.
+type Batch = (u64, u64, Vec<(u64, Option<String>)>, bool);
+
 /// `after`, `upto` and the entered `[seq, content]` of each batch since the last look, and whether somebody waits for it.
-fn batches(host: &mut Host) -> Vec<(u64, u64, Vec<(u64, Option<String>)>, bool)> {
+fn batches(host: &mut Host) -> Vec<Batch> {
     let seen = std::mem::take(&mut host.seen);
     let batch = |output: &Output| match output {
         Output::Project { key, statement, hold, .. } if key.starts_with("index:") => {
@@ -21,7 +24,7 @@ fn batches(host: &mut Host) -> Vec<(u64, u64, Vec<(u64, Option<String>)>, bool)>
     seen.iter().filter_map(batch).collect()
 }
 
-fn entered(batch: &(u64, u64, Vec<(u64, Option<String>)>, bool)) -> (u64, u64, usize) {
+fn entered(batch: &Batch) -> (u64, u64, usize) {
     (batch.0, batch.1, batch.2.len())
 }
 
