@@ -16,7 +16,7 @@ const resolve = (value) => (value?.$ref ? value.$ref.slice(2).split('/').reduce(
 /** A JSON pointer for a fragment. */
 const pointer = (...keys) => keys.map((key) => encodeURIComponent(key.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/');
 
-/** Every operation: method, pattern of its path, and one function per status that checks a body. */
+/** Every operation, those without parameters first: method, pattern of its path, and one function per status that checks a body. */
 const operations = Object.entries(document.paths).flatMap(([path, item]) => Object.entries(item).map(([method, operation]) => ({
   method: method.toUpperCase(),
   path,
@@ -26,7 +26,7 @@ const operations = Object.entries(document.paths).flatMap(([path, item]) => Obje
     const schema = resolve(given).content?.['application/json'] && { $ref: `document#/${pointer(...at, 'content', 'application/json', 'schema')}` };
     return [status, schema ? ajv.compile(schema) : null];
   })),
-})));
+}))).sort((a, b) => a.path.split('{').length - b.path.split('{').length);
 
 /** Operations that were answered, `METHOD path status`. */
 export const seen = new Set();

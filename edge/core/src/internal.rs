@@ -95,7 +95,7 @@ impl Forwarded {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let (line, body) = bytes.split_at_checked(end)?;
-        let head: RequestHead = serde_json::from_slice(line).ok()?;
+        let head: RequestHead = crate::json::read(line).ok()?;
         Some(Self { head: RequestHead { upgrades: false, ..head }, body: body.get(1..)?.to_vec() })
     }
 }

@@ -12,6 +12,7 @@ pub mod error;
 pub mod gateway;
 pub mod http;
 pub mod internal;
+pub mod json;
 pub mod limits;
 pub mod object;
 pub mod objects;

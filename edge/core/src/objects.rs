@@ -536,6 +536,6 @@ impl Message {
     /// The inverse; [`Message::Unknown`] for what this version does not understand.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        serde_json::from_slice(bytes).unwrap_or(Self::Unknown)
+        crate::json::read(bytes).unwrap_or(Self::Unknown)
     }
 }

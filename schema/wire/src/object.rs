@@ -145,6 +145,11 @@ pub struct CallSummary {
     pub participants: u32,
 }
 
+/// A field that is there, be it null.
+fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
 /// A conversation. The list adds `lastMessage` and `unreadCount`; POST and PATCH leave them out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
@@ -157,7 +162,7 @@ pub struct Conversation {
     pub created_at: Timestamp,
     pub seq: u64,
     pub members: Vec<Member>,
-    #[serde(rename = "lastMessage", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "lastMessage", default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub last_message: Option<Option<Message>>,
     #[serde(rename = "unreadCount", default, skip_serializing_if = "Option::is_none")]
     pub unread_count: Option<u64>,

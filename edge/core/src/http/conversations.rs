@@ -254,7 +254,7 @@ impl Head {
         else {
             return None;
         };
-        let mut last: Option<WireMessage> = last.as_str().and_then(|json| serde_json::from_slice(json.as_bytes()).ok());
+        let mut last: Option<WireMessage> = last.as_str().and_then(|json| crate::json::read(json.as_bytes()).ok());
         if let Some(last) = &mut last {
             objects::seen_by(&mut last.reactions, Some(viewer));
         }

@@ -36,7 +36,7 @@ impl Logged {
         let [seq, kind, about, data, ..] = row.as_slice() else { return None };
         let event = match kind.as_str()? {
             EDITED => None,
-            _ => Some(serde_json::from_slice(data.as_str()?.as_bytes()).ok()?),
+            _ => Some(crate::json::read(data.as_str()?.as_bytes()).ok()?),
         };
         Some(Self { seq: seq.as_u64()?, about: about.as_u64(), event })
     }

@@ -34,7 +34,7 @@ impl Ready {
     /// Counts the message for those whom it mentions, or no longer for anybody.
     pub(super) fn project_mentions(&self, fx: &mut Effects, room: RoomId, row: &Stored) {
         let found: Mentions =
-            row.mentions.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+            row.mentions.as_deref().and_then(|json| crate::json::read(json.as_bytes()).ok()).unwrap_or_default();
         let users = serde_json::to_string(&found.users).unwrap_or_default();
         let statement = projection::mention(room, row.nth, row.sender, found.all || found.here, users);
         fx.project(format!("mention:{room}:{}", row.nth), self.head, statement, false);

@@ -204,7 +204,7 @@ impl Ready {
 impl Stored {
     /// What was sent, and the server's word on whom it mentions.
     fn metadata_with_mentions(&self) -> Option<Value> {
-        let parse = |json: &Option<String>| json.as_deref().and_then(|json| serde_json::from_str::<Value>(json).ok());
+        let parse = |json: &Option<String>| json.as_deref().and_then(|json| serde_json::from_slice::<Value>(json.as_bytes()).ok());
         let mut metadata = parse(&self.metadata);
         if let Some(Value::Object(map)) = &mut metadata {
             map.remove("mentions");
