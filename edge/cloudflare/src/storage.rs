@@ -16,15 +16,15 @@ use crate::sql as own;
 fn migrations(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Room => &[
-            include_str!("../../../schema/migrations/room/0001_room.sql"),
-            include_str!("../../../schema/migrations/room/0002_keys.sql"),
-            include_str!("../../../schema/migrations/room/0003_events.sql"),
-            include_str!("../../../schema/migrations/room/0004_groups.sql"),
+            edge_core::migration!("../../../schema/migrations/room/0001_room.sql"),
+            edge_core::migration!("../../../schema/migrations/room/0002_keys.sql"),
+            edge_core::migration!("../../../schema/migrations/room/0003_events.sql"),
+            edge_core::migration!("../../../schema/migrations/room/0004_groups.sql"),
         ],
-        Kind::Gateway => &[include_str!("../../../schema/migrations/gateway/0001_gateway.sql")],
+        Kind::Gateway => &[edge_core::migration!("../../../schema/migrations/gateway/0001_gateway.sql")],
         Kind::User => &[
-            include_str!("../../../schema/migrations/user/0001_user.sql"),
-            include_str!("../../../schema/migrations/user/0002_listeners.sql"),
+            edge_core::migration!("../../../schema/migrations/user/0001_user.sql"),
+            edge_core::migration!("../../../schema/migrations/user/0002_listeners.sql"),
         ],
         _ => &[],
     }

@@ -1,19 +1,69 @@
-//! JSON into our own types, where an object is only ever an object. Derived code reads arrays as structs too; that half of it
-//! is never compiled this way, which is a tenth of what the Worker has to load.
+//! JSON into our own types, where an object is only ever an object, and whatever does not fit is just that. Derived code reads
+//! arrays as structs too and says of every mistake what was expected; that half of it is never compiled this way, which is
+//! a tenth of what the Worker has to load.
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, Expected, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+};
+
+/// It is not JSON, or not what the type is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mismatch;
 
 /// Reads one value.
 ///
 /// # Errors
-/// It is not JSON, or not what `T` is written as.
-pub fn read<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, serde_json::Error> {
+/// [`Mismatch`].
+pub fn read<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, Mismatch> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let value = T::deserialize(Plain(&mut reader))?;
-    reader.end()?;
+    reader.end().map_err(quiet)?;
     Ok(value)
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not the JSON that is expected")
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+impl de::Error for Mismatch {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self
+    }
+    fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
+        Self
+    }
+    fn invalid_value(_: Unexpected<'_>, _: &dyn Expected) -> Self {
+        Self
+    }
+    fn invalid_length(_: usize, _: &dyn Expected) -> Self {
+        Self
+    }
+    fn unknown_variant(_: &str, _: &'static [&'static str]) -> Self {
+        Self
+    }
+    fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
+        Self
+    }
+    fn missing_field(_: &'static str) -> Self {
+        Self
+    }
+    fn duplicate_field(_: &'static str) -> Self {
+        Self
+    }
+}
+
+fn quiet<E>(_: E) -> Mismatch {
+    Mismatch
+}
+
+fn loud<E: de::Error>(_: Mismatch) -> E {
+    E::custom("")
 }
 
 /// A deserializer, and all those inside it.
@@ -30,14 +80,14 @@ struct Inside<A>(A);
 
 macro_rules! forward {
     ($($name:ident)*) => {
-        $(fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            self.0.$name(visitor)
+        $(fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+            self.0.$name(visitor).map_err(quiet)
         })*
     };
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Plain<D> {
-    type Error = D::Error;
+    type Error = Mismatch;
 
     forward! {
         deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8
@@ -46,24 +96,24 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Plain<D> {
         deserialize_ignored_any
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_option(Through(visitor))
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        self.0.deserialize_option(Through(visitor)).map_err(quiet)
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_unit_struct(name, visitor)
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Mismatch> {
+        self.0.deserialize_unit_struct(name, visitor).map_err(quiet)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_newtype_struct(name, Through(visitor))
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Mismatch> {
+        self.0.deserialize_newtype_struct(name, Through(visitor)).map_err(quiet)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_seq(Through(visitor))
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        self.0.deserialize_seq(Through(visitor)).map_err(quiet)
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_tuple(len, Through(visitor))
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Mismatch> {
+        self.0.deserialize_tuple(len, Through(visitor)).map_err(quiet)
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -71,12 +121,12 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Plain<D> {
         name: &'static str,
         len: usize,
         visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_tuple_struct(name, len, Through(visitor))
+    ) -> Result<V::Value, Mismatch> {
+        self.0.deserialize_tuple_struct(name, len, Through(visitor)).map_err(quiet)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_map(Through(visitor))
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        self.0.deserialize_map(Through(visitor)).map_err(quiet)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -84,8 +134,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Plain<D> {
         name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_struct(name, fields, Fields(visitor))
+    ) -> Result<V::Value, Mismatch> {
+        self.0.deserialize_struct(name, fields, Fields(visitor)).map_err(quiet)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -93,8 +143,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Plain<D> {
         name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_enum(name, variants, Through(visitor))
+    ) -> Result<V::Value, Mismatch> {
+        self.0.deserialize_enum(name, variants, Through(visitor)).map_err(quiet)
     }
 
     fn is_human_readable(&self) -> bool {
@@ -110,7 +160,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Fields<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Inside(map))
+        self.0.visit_map(Inside(map)).map_err(loud)
     }
 }
 
@@ -130,23 +180,23 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Through<V> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Plain(inner))
+        self.0.visit_some(Plain(inner)).map_err(loud)
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Plain(inner))
+        self.0.visit_newtype_struct(Plain(inner)).map_err(loud)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(Inside(seq))
+        self.0.visit_seq(Inside(seq)).map_err(loud)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Inside(map))
+        self.0.visit_map(Inside(map)).map_err(loud)
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
-        self.0.visit_enum(Inside(variant))
+        self.0.visit_enum(Inside(variant)).map_err(loud)
     }
 }
 
@@ -154,15 +204,15 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Inside<S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Plain(inner))
+        self.0.deserialize(Plain(inner)).map_err(loud)
     }
 }
 
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Inside<A> {
-    type Error = A::Error;
+    type Error = Mismatch;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_element_seed(Inside(seed))
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Mismatch> {
+        self.0.next_element_seed(Inside(seed)).map_err(quiet)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -171,47 +221,47 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Inside<A> {
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Inside<A> {
-    type Error = A::Error;
+    type Error = Mismatch;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_key_seed(seed)
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Mismatch> {
+        self.0.next_key_seed(seed).map_err(quiet)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.next_value_seed(Inside(seed))
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Mismatch> {
+        self.0.next_value_seed(Inside(seed)).map_err(quiet)
     }
 }
 
 impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Inside<A> {
-    type Error = A::Error;
+    type Error = Mismatch;
     type Variant = Inside<A::Variant>;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
-        self.0.variant_seed(seed).map(|(value, variant)| (value, Inside(variant)))
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), Mismatch> {
+        self.0.variant_seed(seed).map(|(value, variant)| (value, Inside(variant))).map_err(quiet)
     }
 }
 
 impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Inside<A> {
-    type Error = A::Error;
+    type Error = Mismatch;
 
-    fn unit_variant(self) -> Result<(), A::Error> {
-        self.0.unit_variant()
+    fn unit_variant(self) -> Result<(), Mismatch> {
+        self.0.unit_variant().map_err(quiet)
     }
 
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.newtype_variant_seed(Inside(seed))
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Mismatch> {
+        self.0.newtype_variant_seed(Inside(seed)).map_err(quiet)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
-        self.0.tuple_variant(len, Through(visitor))
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Mismatch> {
+        self.0.tuple_variant(len, Through(visitor)).map_err(quiet)
     }
 
     fn struct_variant<V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, A::Error> {
-        self.0.struct_variant(fields, Fields(visitor))
+    ) -> Result<V::Value, Mismatch> {
+        self.0.struct_variant(fields, Fields(visitor)).map_err(quiet)
     }
 }
 

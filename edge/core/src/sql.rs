@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod bare;
 pub mod gateway;
 pub mod people;
 pub mod people_gateway;

@@ -17,7 +17,7 @@ pub struct Migration {
 
 macro_rules! migrations {
     ($($name:literal),+ $(,)?) => {
-        &[$(Migration { name: $name, sql: include_str!(concat!("../../../../schema/migrations/people/", $name, ".sql")) }),+]
+        &[$(Migration { name: $name, sql: crate::migration!(concat!("../../../../schema/migrations/people/", $name, ".sql")) }),+]
     };
 }
 
