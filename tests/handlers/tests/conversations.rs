@@ -1,5 +1,7 @@
 //!
 
+#![allow(clippy::unwrap_used)]
+
 use edge_core::object::{CallError, Kind};
 use edge_core::objects::{Level, Message};
 use edge_core::sql::projection::{Head, MemberRow, contact, mention};

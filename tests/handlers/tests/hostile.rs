@@ -1,5 +1,7 @@
 //! Whatever comes over the wire, a handler answers; and it never says more than it should.
 
+#![allow(clippy::unwrap_used)]
+
 use handlers::{RequestExt, World, request};
 
 /// A small reproducible source of numbers (Knuth's MMIX constants).

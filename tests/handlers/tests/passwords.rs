@@ -1,5 +1,7 @@
 //! G-15, G-16.
 
+#![allow(clippy::unwrap_used)]
+
 use edge_core::http::reset_token;
 use edge_core::object::Kind;
 use edge_core::objects::Message;

@@ -1,5 +1,7 @@
 //! R-03, G-01: S1, S2, N10, N11, cookie mode.
 
+#![allow(clippy::unwrap_used)]
+
 use edge_core::http::Request;
 use edge_core::object::{CallError, Kind};
 use edge_core::objects::Message;

@@ -94,8 +94,8 @@ pub(crate) enum RequestKind {
     Send { op: u64, draft: usize },
     Change { op: u64 },
     Rows { op: u64, conversation: usize },
-    /// Somebody comes or goes; `Some`: until it is done.
-    Group(Option<usize>),
+    /// Somebody comes or goes; `back`: everybody is to be a member at the end.
+    Group { conversation: usize, back: bool },
     /// Somebody else waits for it.
     Kept(Option<Box<Result<Message, CallError>>>),
 }
@@ -650,7 +650,7 @@ impl World {
                 Ok(Message::Refused { .. }) | Err(_) => {}
                 Ok(other) => self.breach(format!("history was answered {other:?}")),
             },
-            RequestKind::Group(conversation) => self.group_changed(conversation, result),
+            RequestKind::Group { conversation, back } => self.group_changed(conversation, back, result),
             RequestKind::Kept(_) => {}
         }
     }

@@ -38,7 +38,7 @@ impl World {
             _ => return false,
         };
         let by = self.people[user].id;
-        self.request(index, n, RequestKind::Group(None), Message::Group { by, change });
+        self.request(index, n, RequestKind::Group { conversation: n, back: false }, Message::Group { by, change });
         true
     }
 
@@ -47,15 +47,20 @@ impl World {
         let conversation = &self.conversations[n];
         let (Some(churner), Some(owner), true) = (conversation.churner, conversation.members.first(), self.settling) else { return };
         let (by, change) = (self.people[*owner].id, GroupChange::Add { members: vec![self.profile(churner)] });
-        self.request(0, n, RequestKind::Group(Some(n)), Message::Group { by, change });
+        self.request(0, n, RequestKind::Group { conversation: n, back: true }, Message::Group { by, change });
     }
 
-    pub(crate) fn group_changed(&mut self, until_done: Option<usize>, result: Result<Message, CallError>) {
-        match (until_done, result) {
-            (Some(n), Ok(Message::View { .. })) => self.conversations[n].back = true,
-            (Some(conversation), _) => self.after(500_000, Event::Found { conversation }),
-            (None, Ok(Message::View { .. } | Message::Done | Message::Refused { .. }) | Err(_)) => {}
-            (None, Ok(other)) => self.breach(format!("a change of a group was answered {other:?}")),
+    pub(crate) fn group_changed(&mut self, conversation: usize, back: bool, result: Result<Message, CallError>) {
+        match (back, result) {
+            (true, Ok(Message::View { .. })) => self.conversations[conversation].back = true,
+            (true, _) => self.after(500_000, Event::Found { conversation }),
+            (false, Ok(Message::View { .. } | Message::Done | Message::Refused { .. }) | Err(_)) if self.settling => {
+                // It may have overtaken, or undone, what brings everybody back.
+                self.conversations[conversation].back = false;
+                self.after(0, Event::Found { conversation });
+            }
+            (false, Ok(Message::View { .. } | Message::Done | Message::Refused { .. }) | Err(_)) => {}
+            (false, Ok(other)) => self.breach(format!("a change of a group was answered {other:?}")),
         }
     }
 

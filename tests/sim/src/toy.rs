@@ -262,7 +262,7 @@ impl ToyGateway {
         let Some(subscription) = socket.subscriptions.get_mut(&room) else { return };
         for event in &events {
             if event.seq >= subscription.next {
-                frames.push(render(event));
+                frames.push(render(room, event));
                 subscription.next = event.seq + 1;
             }
         }
@@ -339,7 +339,7 @@ impl ToyGateway {
         let mine = |socket: &Socket| socket.connected && socket.who.as_ref().is_some_and(|who| users.contains(&who.id));
         let ids: Vec<SocketId> = self.sockets.iter().filter(|(_, socket)| mine(socket)).map(|(id, _)| *id).collect();
         for event in durable {
-            let frame = render(event);
+            let frame = render(room, event);
             for id in &ids {
                 self.live(*id, room, event.seq, Some(frame.clone()));
             }
@@ -428,11 +428,18 @@ impl ToyGateway {
     }
 }
 
-fn render(event: &Numbered) -> String {
-    let RoomEvent::Message { message } = &event.event else { return String::new() };
-    let mut body = json!(message);
-    body["conversationId"] = json!(message.conversation_id);
-    format!("42{}", json!(["chat:message", body]))
+fn render(room: RoomId, event: &Numbered) -> String {
+    let (name, mut body) = match &event.event {
+        RoomEvent::Message { message } => ("chat:message", json!(message)),
+        RoomEvent::Edited(edited) => ("chat:edited", json!(edited)),
+        RoomEvent::Deleted(deleted) => ("chat:deleted", json!(deleted)),
+        RoomEvent::Reaction(reacted) => ("chat:reaction", json!(reacted)),
+        RoomEvent::Updated(updated) => ("conversation:updated", json!(updated)),
+        RoomEvent::MemberAdded(added) => ("conversation:memberAdded", json!(added)),
+        RoomEvent::MemberRemoved(gone) => ("conversation:memberRemoved", json!(gone)),
+    };
+    (body["conversationId"], body["seq"]) = (json!(room), json!(event.seq));
+    format!("42{}", json!([name, body]))
 }
 
 impl Object for ToyGateway {
