@@ -12,11 +12,12 @@ mod projections;
 mod sleep;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use edge_core::error::CloseCode;
 use edge_core::limits;
+use edge_core::map::{Map, Set};
 use edge_core::object::{CallKey, Frame, Input, Kind, Object, ObjectId, Output, RequestHead, RequestId, Response, SocketId};
 use edge_core::objects::Message;
 use edge_core::settings::Settings;
@@ -52,13 +53,13 @@ struct Inner {
     held: VecDeque<Output>,
     holding: u32,
     projections: projections::Projections,
-    sockets: BTreeMap<SocketId, WebSocket>,
+    sockets: Map<SocketId, WebSocket>,
     /// Those without an attachment: they are closed in seconds, or attached.
-    fresh: BTreeSet<SocketId>,
+    fresh: Set<SocketId>,
     /// Calls over one stub arrive in their order.
-    stubs: BTreeMap<ObjectId, Rc<Stub>>,
-    answers: BTreeMap<(ObjectId, CallKey), oneshot::Sender<Message>>,
-    polls: BTreeMap<RequestId, oneshot::Sender<Response>>,
+    stubs: Map<ObjectId, Rc<Stub>>,
+    answers: Map<(ObjectId, CallKey), oneshot::Sender<Message>>,
+    polls: Map<RequestId, oneshot::Sender<Response>>,
     alarm: alarms::Alarm,
 }
 

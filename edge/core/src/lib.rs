@@ -14,6 +14,7 @@ pub mod http;
 pub mod internal;
 pub mod json;
 pub mod limits;
+pub mod map;
 pub mod object;
 pub mod objects;
 pub mod platform;

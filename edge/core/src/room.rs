@@ -21,7 +21,7 @@ mod send;
 mod told;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use wire::{ConversationType, ErrorCode, MemberRole, MessageId, MessageKind, RoomId, Timestamp, UserId};
@@ -29,6 +29,7 @@ use wire::{ConversationType, ErrorCode, MemberRole, MessageId, MessageKind, Room
 use crate::effects::Effects;
 use crate::error::Failure;
 use crate::limits;
+use crate::map::{Map, Set};
 use crate::object::{CallKey, Input, Kind, Object, ObjectId, Output};
 use crate::objects::{Level, Message, Removal};
 use crate::rate::Bucket;
@@ -150,7 +151,7 @@ enum State {
 #[derive(Debug)]
 struct Ready {
     meta: Meta,
-    members: BTreeMap<UserId, Seat>,
+    members: Map<UserId, Seat>,
     /// Newest seq given, to a message or an event.
     head: u64,
     /// Messages up to the head.
@@ -167,14 +168,14 @@ struct Ready {
     ids: MessageIds,
     audience: Audience,
     marks: marks::Dirty,
-    reads: BTreeMap<u64, Read>,
+    reads: Map<u64, Read>,
     /// A read that decides about order is under way: everything else waits.
     blocked: Option<(u64, Waits)>,
     waiting: VecDeque<Input>,
-    sender_rates: BTreeMap<UserId, Bucket>,
+    sender_rates: Map<UserId, Bucket>,
     room_rate: Option<Bucket>,
     /// Calls whose reply matters.
-    calls: BTreeMap<CallKey, audience::Called>,
+    calls: Map<CallKey, audience::Called>,
     said_goodbye: bool,
     telling: told::Telling,
 }
@@ -304,7 +305,7 @@ impl Ready {
         self.meta.kind == ConversationType::Direct && self.members().any(|(_, seat)| seat.blocks)
     }
 
-    fn member_ids(&self) -> BTreeSet<UserId> {
+    fn member_ids(&self) -> Set<UserId> {
         self.members().map(|(id, _)| *id).collect()
     }
 

@@ -1,9 +1,10 @@
 //! Calls between objects, and from handlers: the message is the body, who calls stands in the headers; answered by the
 //! object's reply.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
+use edge_core::map::Map;
 use edge_core::object::{CallError, CallKey, Input, ObjectId};
 use edge_core::objects::Message;
 use futures_channel::oneshot;
@@ -25,7 +26,7 @@ pub(super) struct Arrived {
 #[derive(Default)]
 pub(super) struct Turns {
     taken: u64,
-    callers: BTreeMap<ObjectId, VecDeque<Turn>>,
+    callers: Map<ObjectId, VecDeque<Turn>>,
 }
 
 /// A caller that is gone may leave a body that never comes: after this time nobody waits for it.
@@ -44,7 +45,7 @@ impl Turns {
 
     fn take(&mut self, from: &ObjectId) -> u64 {
         self.taken += 1;
-        self.callers.entry(from.clone()).or_default().push_back(Turn::Reading(self.taken, now()));
+        self.callers.or_default(from.clone()).push_back(Turn::Reading(self.taken, now()));
         self.taken
     }
 

@@ -1,15 +1,15 @@
 //! What is billed, counted for the bench: one line of the log per event, only where `METER=on` in development.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
+use edge_core::map::Map;
 use edge_core::object::Kind;
 use worker::Env;
 
 use crate::config;
 
 /// Counts since the last line.
-pub(super) struct Meter(Option<RefCell<BTreeMap<&'static str, u64>>>);
+pub(super) struct Meter(Option<RefCell<Map<&'static str, u64>>>);
 
 impl Meter {
     pub(super) fn new(env: &Env) -> Self {
@@ -18,7 +18,7 @@ impl Meter {
 
     pub(super) fn count(&self, what: &'static str, n: u64) {
         if let Some(counts) = &self.0 {
-            *counts.borrow_mut().entry(what).or_default() += n;
+            *counts.borrow_mut().or_default(what) += n;
         }
     }
 

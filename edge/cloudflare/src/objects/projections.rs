@@ -1,11 +1,12 @@
 //! Rows of the people database, which is elsewhere: those that somebody waits for at once, the others at most
 //! [`limits::PROJECT_WRITES`] times per [`limits::PROJECT_COALESCE_MS`], the newest per key. What a crash loses is found by the comparison at the next start.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use edge_core::limits;
+use edge_core::map::Map;
 use edge_core::object::Input;
 use edge_core::sql::Statement;
 use wire::Timestamp;
@@ -25,7 +26,7 @@ const REST_MS: u64 = 7_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Projections {
-    waiting: BTreeMap<String, Statement>,
+    waiting: Map<String, Statement>,
     /// Of the window that began with the first of them.
     writes: u32,
     window: Timestamp,
@@ -44,7 +45,7 @@ impl Projections {
         (!self.waiting.is_empty() && !self.writing).then_some(at)
     }
 
-    fn take(&mut self, now: Timestamp) -> BTreeMap<String, Statement> {
+    fn take(&mut self, now: Timestamp) -> Map<String, Statement> {
         self.writing = true;
         if now.since(self.window) >= limits::PROJECT_COALESCE_MS {
             (self.window, self.writes) = (now, 0);
@@ -142,7 +143,7 @@ impl Host {
             // Not at once again: who cannot be reached is not helped by that.
             (inner.projections.window, inner.projections.writes) = (now().plus_ms(REST_MS), limits::PROJECT_WRITES);
             for (key, statement) in waiting {
-                inner.projections.waiting.entry(key).or_insert(statement);
+                inner.projections.waiting.or_insert_with(key, || statement);
             }
         }
         written

@@ -1,7 +1,5 @@
 //! R-10 lists the caller's conversations from projections; R-11 opens one.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use wire::{Conversation, ConversationType, ErrorCode, Member, Message as WireMessage, RoomId, Timestamp, UserId};
 
 use super::caller::Caller;
@@ -10,6 +8,7 @@ use super::reply::Reply;
 use super::{Call, unexpected};
 use crate::error::Failure;
 use crate::limits::{CONVERSATION_MEMBERS, CONVERSATIONS_MAX, GROUP_NAME_CHARS, LIST_MEMBERS};
+use crate::map::{Map, Set};
 use crate::objects::{self, Message, Profile};
 use crate::platform::Platform;
 use crate::sql::people::{self, ListPosition};
@@ -79,9 +78,9 @@ pub(super) async fn people_for<P: Platform>(
     me: &Caller,
     ids: &[UserId],
     kind: ConversationType,
-) -> Result<BTreeMap<UserId, Profile>, Failure> {
+) -> Result<Map<UserId, Profile>, Failure> {
     let rows = call.read(people::people(ids, me.user)).await?;
-    let people: BTreeMap<UserId, Person> =
+    let people: Map<UserId, Person> =
         rows.iter().map(|row| Person::read(row).map(|person| (person.profile.id, person))).collect::<Option<_>>().ok_or_else(unexpected)?;
     for id in ids {
         let Some(person) = people.get(id) else { return Err(ErrorCode::UserNotFound.into()) };
@@ -112,7 +111,7 @@ pub(super) async fn shown<P: Platform>(
     Ok(conversation)
 }
 
-fn name_members(conversation: &mut Conversation, profiles: &BTreeMap<UserId, Profile>) {
+fn name_members(conversation: &mut Conversation, profiles: &Map<UserId, Profile>) {
     for member in &mut conversation.members {
         if let Some(profile) = profiles.get(&member.id) {
             member.username.clone_from(&profile.username);
@@ -167,7 +166,7 @@ fn others(fields: &Fields, me: &Caller, kind: ConversationType) -> Result<Vec<Us
 
 /// A list of ids, each once and in its order, without `but`.
 pub(super) fn user_ids(fields: &Fields, field: &str, but: Option<UserId>) -> Result<Vec<UserId>, Failure> {
-    let mut seen: BTreeSet<UserId> = but.into_iter().collect();
+    let mut seen: Set<UserId> = but.into_iter().collect();
     let mut ids = Vec::new();
     for text in fields.texts(field)? {
         let id = UserId::parse(text).ok_or_else(|| Failure::invalid(field, "A list of user ids is expected"))?;
@@ -282,14 +281,14 @@ impl Head {
 }
 
 /// Columns of [`people::members`], by conversation.
-fn members_of(rows: &Rows) -> Option<BTreeMap<RoomId, Vec<Member>>> {
-    let mut all: BTreeMap<RoomId, Vec<Member>> = BTreeMap::new();
+fn members_of(rows: &Rows) -> Option<Map<RoomId, Vec<Member>>> {
+    let mut all: Map<RoomId, Vec<Member>> = Map::new();
     for row in rows {
         let [room, id, username, display_name, avatar_url, status, role, joined_at, delivered_seq, read_seq] = row.as_slice()
         else {
             return None;
         };
-        all.entry(RoomId::parse(room.as_str()?)?).or_default().push(Member {
+        all.or_default(RoomId::parse(room.as_str()?)?).push(Member {
             id: UserId::parse(id.as_str()?)?,
             username: username.as_str()?.to_owned(),
             display_name: display_name.as_str()?.to_owned(),

@@ -1,7 +1,5 @@
 //! R-12 history, G-22 send, G-23 events: the Room is the only writer and the only reader of its messages.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::{Value, json};
 use wire::{ErrorCode, Message as WireMessage, MessageId, RoomId, Timestamp, UserId};
 
@@ -13,6 +11,7 @@ use crate::dialect::ServerEvent;
 use crate::dialect::chatcall::DIALECT;
 use crate::error::Failure;
 use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
+use crate::map::{Map, Set};
 use crate::objects::{self, HistoryCursor, Message, Numbered};
 use crate::platform::Platform;
 use crate::sql::people;
@@ -35,11 +34,11 @@ pub(super) async fn history<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fa
 
 /// Writes the senders' names and pictures as `viewer` may see them now.
 pub(super) async fn name_senders<P: Platform>(call: &Call<'_, P>, viewer: UserId, messages: &mut [WireMessage]) -> Result<(), Failure> {
-    let senders: BTreeSet<UserId> = messages.iter().filter_map(|message| message.sender_id).collect();
+    let senders: Set<UserId> = messages.iter().filter_map(|message| message.sender_id).collect();
     if !senders.is_empty() {
         let senders: Vec<UserId> = senders.into_iter().collect();
         let rows = call.read(people::profiles(&senders, viewer)).await?;
-        let names: BTreeMap<&str, (&str, Option<&str>)> = rows
+        let names: Map<&str, (&str, Option<&str>)> = rows
             .iter()
             .filter_map(|row| Some((row.first()?.as_str()?, (row.get(1)?.as_str()?, row.get(3)?.as_str()))))
             .collect();

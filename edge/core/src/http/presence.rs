@@ -1,6 +1,5 @@
 //! What handlers may say about who is online.
 
-use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -8,6 +7,7 @@ use std::task::Poll;
 use wire::UserId;
 
 use super::Call;
+use crate::map::Set;
 use crate::object::Kind;
 use crate::objects::Message;
 use crate::platform::Platform;
@@ -17,8 +17,8 @@ const AT_ONCE: usize = 50;
 
 impl<P: Platform> Call<'_, P> {
     /// Those of `users` who are online, as far as `by` may know. Whoever does not answer is offline.
-    pub(super) async fn online(&self, by: UserId, users: &[UserId]) -> BTreeSet<UserId> {
-        let mut online = BTreeSet::new();
+    pub(super) async fn online(&self, by: UserId, users: &[UserId]) -> Set<UserId> {
+        let mut online = Set::new();
         for some in users.chunks(AT_ONCE) {
             let names: Vec<String> = some.iter().map(ToString::to_string).collect();
             let asked = names.iter().map(|name| self.platform.object(Kind::User, name, Message::AskPresence { by }));

@@ -1,37 +1,36 @@
 //! Who is where: the gateways that hold sockets of members, and the batches sent to them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use wire::{RoomId, Timestamp, UserId};
 
 use super::{Ready, Room, State};
 use crate::effects::Effects;
 use crate::limits;
+use crate::map::{Map, Set};
 use crate::object::{CallError, CallKey, Kind, ObjectId};
 use crate::objects::{self, LiveEvent, Location, Message, Numbered};
 
 /// Whereabouts of the members.
 #[derive(Debug, Default)]
 pub(super) struct Audience {
-    places: BTreeMap<UserId, Place>,
-    gateways: BTreeMap<String, There>,
+    places: Map<UserId, Place>,
+    gateways: Map<String, There>,
     /// Members that were asked and did not answer yet.
-    locating: BTreeSet<UserId>,
+    locating: Set<UserId>,
     /// Those whose answer did not come.
-    unlocated: BTreeSet<UserId>,
+    unlocated: Set<UserId>,
     /// Right after a start events wait for the answers, so that nobody is forgotten.
     hold_until: Option<Timestamp>,
     held: (Vec<Numbered>, Vec<LiveEvent>),
     locate_at: Option<Timestamp>,
     /// Gateways that did not take a batch.
-    behind: BTreeSet<String>,
+    behind: Set<String>,
     retry_at: Option<Timestamp>,
     /// Counts the changes of `gateways`; higher than in any earlier life.
     versions: u64,
     /// Newest life of a gateway that is known to be over.
-    ended: BTreeMap<String, u64>,
+    ended: Map<String, u64>,
     /// Members to whom the conversation is new (E-041), until it is known where they are.
-    pub(super) newcomers: BTreeSet<UserId>,
+    pub(super) newcomers: Set<UserId>,
 }
 
 #[derive(Debug)]
@@ -45,7 +44,7 @@ struct Place {
 #[derive(Debug)]
 struct There {
     epoch: u64,
-    users: BTreeSet<UserId>,
+    users: Set<UserId>,
     /// Version of `users`.
     version: u64,
     /// The gateway was sent this version.
@@ -115,9 +114,9 @@ impl Audience {
             return arrival;
         }
         self.versions += 1;
-        let there = self.gateways.entry(at.gateway.clone()).or_insert_with(|| There {
+        let there = self.gateways.or_insert_with(at.gateway.clone(), || There {
             epoch: at.epoch,
-            users: BTreeSet::new(),
+            users: Set::new(),
             version: 0,
             told: false,
             under_way: 0,
@@ -155,7 +154,7 @@ struct Arrival {
     /// The gateway is in another life than the one we knew.
     restarted: bool,
     /// Who was there in the life before: where they are now is not known.
-    lost: BTreeSet<UserId>,
+    lost: Set<UserId>,
 }
 
 impl Ready {
@@ -175,7 +174,7 @@ impl Ready {
     }
 
     /// The conversation is new to `came`: everything waits until it is known where they are.
-    pub(super) fn welcome_later(&mut self, fx: &mut Effects, room: RoomId, came: &BTreeSet<UserId>, now: Timestamp) {
+    pub(super) fn welcome_later(&mut self, fx: &mut Effects, room: RoomId, came: &Set<UserId>, now: Timestamp) {
         self.audience.hold_until.get_or_insert(now.plus_ms(limits::LOCATE_HOLD_MS));
         self.audience.newcomers.extend(came);
         for user in came {

@@ -1,11 +1,12 @@
 //! Creating a conversation. Idempotent by the room's id: the handler may repeat it after a crash.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use wire::{ConversationType, MemberRole, Timestamp, UserId};
 
 use super::{Meta, Ready, Room, Seat, State, not_visible};
 use crate::limits;
+use crate::map::Map;
 use crate::object::{CallKey, ObjectId};
 use crate::objects::{Message, Profile};
 use crate::sql;
@@ -30,7 +31,7 @@ impl Room {
             return self.made(from, call, by);
         }
         let creator_first = profiles.iter().filter(|who| who.id == by).chain(profiles.iter().filter(|who| who.id != by));
-        let members: BTreeMap<UserId, Seat> =
+        let members: Map<UserId, Seat> =
             creator_first.take(limits::CONVERSATION_MEMBERS).map(|who| (who.id, Seat::new(who, role_of(who, kind, by), now))).collect();
         if !members.contains_key(&by) {
             return self.refuse(from, call, not_visible(from));

@@ -1,13 +1,12 @@
 //! Group life (G-04): who may change what, and what follows for the members.
 
-use std::collections::BTreeSet;
-
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use wire::{ConversationType, ErrorCode, Member, MemberRole, RoomId, Timestamp, UserId};
 
 use super::{Logged, Ready, Room, Seat, State};
 use crate::error::Failure;
 use crate::limits;
+use crate::map::Set;
 use crate::object::{CallKey, ObjectId};
 use crate::objects::{GroupChange, Level, MemberAdded, MemberRemoved, Message, Numbered, Profile, Removal, RoomEvent, Updated};
 use crate::sql::{self, Statement};
@@ -18,9 +17,9 @@ struct Work {
     rows: Vec<Statement>,
     events: Vec<Numbered>,
     /// Members whose rows change.
-    seats: BTreeSet<UserId>,
-    came: BTreeSet<UserId>,
-    went: BTreeSet<UserId>,
+    seats: Set<UserId>,
+    came: Set<UserId>,
+    went: Set<UserId>,
 }
 
 impl Room {
@@ -132,7 +131,7 @@ impl Ready {
     fn apply(&mut self, room: RoomId, by: UserId, change: GroupChange, work: &mut Work, now: Timestamp) {
         match change {
             GroupChange::Update { name, no_avatar } => {
-                let mut changes = Map::new();
+                let mut changes = serde_json::Map::new();
                 if name.is_some() && name != self.meta.name {
                     changes.insert("name".to_owned(), json!(name));
                     self.meta.name = name;

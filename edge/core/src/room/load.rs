@@ -1,12 +1,13 @@
 //! From storage to a loaded conversation, and projections that a crash left behind.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use wire::{MessageId, MessageKind, Timestamp, UserId};
 
 use super::events::parse_events;
 use super::{Keys, MessageIds, Meta, RECENT, Ready, Room, Seat, State, Stored, Waits, history::Read, reactions};
 use crate::limits;
+use crate::map::Map;
 use crate::object::{Input, PersistError, Store};
 use crate::sql::{self, Row, Rows, projection};
 
@@ -85,7 +86,7 @@ impl Room {
         if head_known.is_none_or(|known| known < (ready.meta.generation, ready.head)) {
             ready.project_head(&mut self.fx, self.id, false);
         }
-        let known: BTreeMap<UserId, u64> = rows
+        let known: Map<UserId, u64> = rows
             .get(1)
             .into_iter()
             .flatten()
@@ -131,7 +132,7 @@ fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32]) -> Loaded {
     };
     let Some(meta) = meta.first() else { return Loaded::Absent };
     let Some(meta) = parse_meta(meta) else { return Loaded::Damaged };
-    let mut seats = BTreeMap::new();
+    let mut seats = Map::new();
     for row in &members {
         let Some((user, seat)) = parse_seat(row) else { return Loaded::Damaged };
         seats.insert(user, seat);
@@ -183,7 +184,7 @@ impl Ready {
     /// A conversation without events.
     pub(super) fn empty(
         meta: Meta,
-        members: BTreeMap<UserId, Seat>,
+        members: Map<UserId, Seat>,
         recent: VecDeque<Stored>,
         room: wire::RoomId,
         seed: [u8; 32],
@@ -202,12 +203,12 @@ impl Ready {
             ids: MessageIds::new(room, None, seed),
             audience: super::Audience::default(),
             marks: super::marks::Dirty::default(),
-            reads: BTreeMap::new(),
+            reads: Map::new(),
             blocked: None,
             waiting: VecDeque::new(),
-            sender_rates: BTreeMap::new(),
+            sender_rates: Map::new(),
             room_rate: None,
-            calls: BTreeMap::new(),
+            calls: Map::new(),
             said_goodbye: false,
             telling: super::told::Telling::default(),
         }

@@ -1,14 +1,13 @@
 //! Watermarks: delivered and read, per member. They only rise (M7). What was read is stored before its ack; what was
 //! delivered is stored and told at most once per [`limits::MARKS_COALESCE_MS`].
 
-use std::collections::BTreeMap;
-
 use wire::{MessageId, Timestamp, UserId};
 
 use super::history::Read;
 use super::{Ready, Room, State};
 use crate::error::Failure;
 use crate::limits;
+use crate::map::Map;
 use crate::object::{CallKey, ObjectId, Store};
 use crate::objects::{Actor, LiveEvent, Message, ReadUpTo};
 use crate::sql::{self, Rows};
@@ -19,7 +18,7 @@ const READ_IDS: usize = 100;
 /// Deliveries that nobody was told of yet.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
-    delivered: BTreeMap<UserId, u64>,
+    delivered: Map<UserId, u64>,
     last_flush: Timestamp,
 }
 
@@ -142,7 +141,7 @@ impl Room {
         if up_to <= seat.delivered_seq {
             return;
         }
-        let waiting = ready.marks.delivered.entry(user).or_default();
+        let waiting = ready.marks.delivered.or_default(user);
         *waiting = (*waiting).max(up_to);
         if now.since(ready.marks.last_flush) >= limits::MARKS_COALESCE_MS {
             self.flush_marks(now);
@@ -157,7 +156,7 @@ impl Room {
         let mut statements = Vec::new();
         let mut live = Vec::new();
         let tell = ready.members().count() <= limits::MARKS_MEMBERS;
-        for (&user, &up_to) in &waiting {
+        for (&user, &up_to) in waiting.iter() {
             let Some(seat) = ready.members.get_mut(&user).filter(|seat| seat.delivered_seq < up_to) else { continue };
             seat.delivered_seq = up_to;
             statements.push(sql::room::raise_marks(self.id, user, up_to, seat.read_seq, now));

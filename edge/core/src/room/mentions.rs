@@ -1,13 +1,12 @@
 //! Whom a message mentions: `@name`, `@all`, `@here`, as whole words in any case.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use wire::{RoomId, UserId};
 
 use super::{Ready, Stored};
 use crate::effects::Effects;
 use crate::limits;
+use crate::map::Map;
 use crate::sql::projection;
 
 /// As it stands in `metadata.mentions`.
@@ -48,7 +47,7 @@ impl Ready {
     }
 }
 
-fn resolve(content: &str, names: &BTreeMap<String, UserId>) -> Mentions {
+fn resolve(content: &str, names: &Map<String, UserId>) -> Mentions {
     let mut found = Mentions::default();
     for (at, _) in content.match_indices('@') {
         let before = content.get(..at).and_then(|text| text.chars().next_back());
@@ -70,7 +69,7 @@ fn resolve(content: &str, names: &BTreeMap<String, UserId>) -> Mentions {
 
 impl Mentions {
     /// Whether the word means somebody.
-    fn take(&mut self, word: &str, names: &BTreeMap<String, UserId>) -> bool {
+    fn take(&mut self, word: &str, names: &Map<String, UserId>) -> bool {
         match word {
             "all" => self.all = true,
             "here" => self.here = true,
@@ -129,7 +128,7 @@ mod tests {
 
     #[test]
     fn at_most_fifty_are_mentioned() {
-        let names: BTreeMap<String, UserId> = (0..60).map(|n| (format!("u{n}"), user(n))).collect();
+        let names: Map<String, UserId> = (0..60).map(|n| (format!("u{n}"), user(n))).collect();
         let content: String = (0..60).map(|n| format!("@u{n} ")).collect();
         assert_eq!(resolve(&content, &names).users.len(), 50);
     }

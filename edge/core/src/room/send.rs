@@ -141,8 +141,7 @@ impl Ready {
             self.sender_rates.retain(|_, bucket| !bucket.is_full(now));
         }
         self.sender_rates
-            .entry(user)
-            .or_insert_with(|| Bucket::new(limits::MESSAGES_PER_MINUTE, 60_000, now))
+            .or_insert_with(user, || Bucket::new(limits::MESSAGES_PER_MINUTE, 60_000, now))
             .take(now)
     }
 

@@ -1,14 +1,13 @@
 //! People who came or went: their Users learn it, for presence and for the last event of those who went. Stored is up to
 //! where everybody knows, so that a crash between a change and its telling is made good by the next life.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use wire::{RoomId, Timestamp, UserId};
 
 use super::audience::Called;
 use super::{Ready, Seat};
 use crate::effects::Effects;
 use crate::limits;
+use crate::map::{Map, Set};
 use crate::object::{CallError, Kind, ObjectId};
 use crate::objects::{self, LiveEvent, Location, Message, Removal};
 use crate::sql;
@@ -17,7 +16,7 @@ use crate::sql;
 #[derive(Debug, Default)]
 pub(super) struct Telling {
     /// `true`: somebody did not answer since it was told last.
-    waiting: BTreeMap<UserId, bool>,
+    waiting: Map<UserId, bool>,
     again_at: Option<Timestamp>,
 }
 
@@ -42,7 +41,7 @@ impl Ready {
     /// What an earlier life may not have told. It is told once the projections are right, or after a while.
     pub(super) fn recall_untold(&mut self, now: Timestamp) {
         let told = self.meta.told;
-        let news: BTreeSet<UserId> = self.members.iter().filter(|(_, seat)| seat.is_news(told)).map(|(user, _)| *user).collect();
+        let news: Set<UserId> = self.members.iter().filter(|(_, seat)| seat.is_news(told)).map(|(user, _)| *user).collect();
         if !news.is_empty() {
             self.audience.newcomers = news.iter().filter(|user| self.member(**user).is_some()).copied().collect();
             self.telling = Telling { waiting: news.into_iter().map(|user| (user, false)).collect(), again_at: Some(now.plus_ms(limits::TELL_AGAIN_MS)) };
@@ -92,7 +91,9 @@ impl Ready {
         match result {
             // In another life the gateway may have kept its sockets: their User says where they are now.
             Err(_) | Ok(Message::Accepted { stale: true, .. }) => {
-                self.telling.waiting.entry(user).and_modify(|failed| *failed = true);
+                if let Some(failed) = self.telling.waiting.get_mut(&user) {
+                    *failed = true;
+                }
                 self.telling.again_at.get_or_insert(now.plus_ms(limits::TELL_AGAIN_MS));
             }
             Ok(Message::Moved { gateways, .. }) => self.dismiss(fx, room, user, &gateways),

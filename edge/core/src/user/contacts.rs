@@ -1,13 +1,12 @@
 //! Contacts and blocks (R-08, R-09, G-03). Each person's object holds one side of a pair; a change of one side reaches the
 //! other by outbox, numbered, so that repeats and crossings settle to the same state.
 
-use std::collections::BTreeSet;
-
 use wire::{ErrorCode, Timestamp, UserId};
 
 use super::outbox::Settling;
 use super::{State, User};
 use crate::error::Failure;
+use crate::map::Set;
 use crate::object::{CallKey, Kind, ObjectId};
 use crate::objects::{self, ContactAnswer, ContactChange, ContactNews, ContactStatus, Message, Profile};
 use crate::sql::{self, Row, projection};
@@ -189,7 +188,7 @@ impl User {
         }
     }
 
-    fn answer_when_settled(&mut self, to: &ObjectId, call: CallKey, msg: Message, outbox: BTreeSet<u64>) {
+    fn answer_when_settled(&mut self, to: &ObjectId, call: CallKey, msg: Message, outbox: Set<u64>) {
         if let State::Ready(ready) = &mut self.state {
             ready.settling.push(Settling { to: to.clone(), call, msg, outbox });
         }
@@ -219,7 +218,7 @@ impl User {
         change: Option<ContactChange>,
         profile: Option<Profile>,
         now: Timestamp,
-    ) -> BTreeSet<u64> {
+    ) -> Set<u64> {
         contact.version += 1;
         let mut rows = vec![sql::user::put_contact(
             self.id,
@@ -230,7 +229,7 @@ impl User {
             contact.other_version,
             contact.created_at,
         )];
-        let mut told = BTreeSet::new();
+        let mut told = Set::new();
         if let Some(change) = change {
             let msg = Message::ContactChanged { from: self.id, change, version: contact.version, profile };
             told.extend(self.outbox_row(objects::user(other), msg, &mut rows));

@@ -5,13 +5,13 @@
 //! conversation of both, [`Message::PersonChanged`] for oneself means all of one's own. The people database names the
 //! Rooms, and a row for each takes its place.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
 use wire::{RoomId, Timestamp, UserId};
 
 use super::{Called, State, User};
 use crate::limits;
+use crate::map::{Map, Set};
 use crate::object::{CallError, CallKey, Kind, ObjectId, PersistError, Store};
 use crate::objects::{self, Message};
 use crate::sql::{self, Rows, Statement, people, projection};
@@ -25,7 +25,7 @@ const ROOMS_AWAITED: usize = 100;
 /// What was not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    waiting: BTreeMap<u64, (ObjectId, Message)>,
+    waiting: Map<u64, (ObjectId, Message)>,
     next_id: u64,
     retry_at: Option<Timestamp>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Outbox {
 impl Outbox {
     /// The rows that an earlier life left.
     pub(super) fn stored(rows: &Rows, now: Timestamp) -> Self {
-        let waiting: BTreeMap<u64, (ObjectId, Message)> = rows
+        let waiting: Map<u64, (ObjectId, Message)> = rows
             .iter()
             .filter_map(|row| {
                 let to = ObjectId::parse(row.get(1)?.as_str()?)?;
@@ -61,7 +61,7 @@ pub(super) struct Settling {
     pub(super) call: CallKey,
     pub(super) msg: Message,
     /// Messages of the outbox that were not answered yet.
-    pub(super) outbox: BTreeSet<u64>,
+    pub(super) outbox: Set<u64>,
 }
 
 impl User {
@@ -103,7 +103,7 @@ impl User {
     pub(super) fn outbox_send(&mut self, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
         let called = ready.calls.values().filter_map(|called| if let Called::Outbox { id } = called { Some(*id) } else { None });
-        let under_way: BTreeSet<u64> = called.chain(ready.lookups.values().copied()).collect();
+        let under_way: Set<u64> = called.chain(ready.lookups.values().copied()).collect();
         for (id, (to, msg)) in ready.outbox.waiting.iter().filter(|(id, _)| !under_way.contains(id)) {
             let rooms = match msg {
                 Message::Blocked { .. } if to.kind == Kind::User => {
@@ -140,7 +140,7 @@ impl User {
         ready.outbox.waiting.remove(&id);
         let mut rows = vec![sql::user::delete_outbox(self.id, id)];
         let rooms = found.first().into_iter().flatten().filter_map(|row| RoomId::parse(row.first()?.as_str()?));
-        let mut told = BTreeSet::new();
+        let mut told = Set::new();
         if let Some(msg) = msg {
             for room in rooms {
                 told.extend(self.outbox_row(objects::room(room), msg.clone(), &mut rows));
