@@ -23,6 +23,7 @@ fn migrations(kind: Kind) -> &'static [&'static str] {
         Kind::User => &[
             include_str!("../../../schema/migrations/user/0001_user.sql"),
             include_str!("../../../schema/migrations/user/0002_listeners.sql"),
+            include_str!("../../../schema/migrations/user/0003_states.sql"),
         ],
         _ => &[],
     }

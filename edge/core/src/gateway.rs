@@ -14,9 +14,11 @@ mod lifecycle;
 mod polling;
 mod presence;
 mod rates;
+mod recovery;
 mod replay;
 mod resume;
 mod rooms;
+mod sent;
 mod sessions;
 mod sweep;
 mod told;
@@ -60,6 +62,12 @@ pub struct Gateway {
     conns: Conns,
     sids: BTreeMap<Rc<str>, ConnId>,
     sockets: BTreeMap<SocketId, ConnId>,
+    /// Sessions that can be recovered, and those of this gateway that another one took over: whose, and which.
+    pids: BTreeMap<Rc<str>, ConnId>,
+    handed: BTreeMap<Rc<str>, (UserId, String)>,
+    /// Sessions without a connection.
+    parked: usize,
+    log: sent::Log,
     /// Held polling GETs.
     gets: BTreeMap<RequestId, ConnId>,
     /// Final packets of polling sessions that ended without a held GET, and until when they are kept.
@@ -104,6 +112,10 @@ impl Gateway {
             conns: Conns::default(),
             sids: BTreeMap::new(),
             sockets: BTreeMap::new(),
+            pids: BTreeMap::new(),
+            handed: BTreeMap::new(),
+            parked: 0,
+            log: sent::Log::default(),
             gets: BTreeMap::new(),
             last_words: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -135,8 +147,12 @@ impl Gateway {
                 self.fx.reply(from, call, accepted);
             }
             Message::Verify { user } => {
-                let sockets = self.sockets_of(user);
-                self.fx.reply(from, call, Message::Present { epoch: self.epoch, sockets });
+                let (sockets, kept) = self.sockets_of(user);
+                self.fx.reply(from, call, Message::Present { epoch: self.epoch, sockets, kept });
+            }
+            Message::TakeSession { pid, user, dialect, offset } => {
+                let answer = self.hand_over(from, &pid, user, &dialect, &offset, now);
+                self.fx.reply(from, call, answer);
             }
             Message::Presence { user, epoch, version, online, audience } => {
                 let answer = self.presence(user, (epoch, version), online, audience, now);
@@ -163,6 +179,7 @@ impl Gateway {
             Some(Called::Watch { user }) => self.watch_answered(user, result, now),
             Some(Called::Room(request)) => self.room_answered(&request, result, now),
             Some(Called::Pull { conn, pull }) => self.pulled(conn, pull, result, now),
+            Some(Called::Take { conn }) => self.taken(conn, result, now),
         }
     }
 }
@@ -192,6 +209,7 @@ impl Object for Gateway {
                 self.woken_for_sweep(now);
             }
         }
+        self.log.now = now;
         self.due(now);
         match input {
             Input::SocketOpened { socket, head } => self.socket_opened(socket, &head, now),

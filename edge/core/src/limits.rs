@@ -76,6 +76,18 @@ pub const PRESENCE_MEMBERS: usize = 500;
 pub const GATEWAY_SOCKETS: usize = 5_000;
 /// Connects a gateway accepts.
 pub const GATEWAY_CONNECTS_PER_SECOND: u32 = 200;
+/// A session whose connection was lost is kept for recovery (G-17) for this time.
+pub const RECOVERY_MS: u64 = 120_000;
+/// The same where gateways sleep: their memory does not last longer.
+pub const RECOVERY_SLEEPING_MS: u64 = 10_000;
+/// What a recovered session gets at most of what it missed.
+pub const RECOVERY_BYTES: usize = 256 * 1024;
+/// Packets of one socket that are remembered until they are known to have arrived.
+pub const RECOVERY_PACKETS: usize = 1_000;
+/// Packets that a gateway remembers, each once, however many sockets they went to.
+pub const RECOVERY_GATEWAY_BYTES: usize = 8 * 1024 * 1024;
+/// Longest `pid` or offset of a client that is looked at.
+pub const RECOVERY_TEXT_BYTES: usize = 64;
 /// Upgrade candidate without `5`.
 pub const UPGRADE_TIMEOUT_MS: u64 = 10_000;
 /// While an upgrade is probed, a held polling GET is ended this often.

@@ -158,10 +158,22 @@ pub enum Message {
         /// Whom this user may see (C-19), for the gateway's watches.
         sees: Vec<UserId>,
     },
-    /// A socket is gone. `clean`: by close frame, `41` or our own close.
-    SocketDown { at: Location, sockets: u32, clean: bool },
+    /// A socket is gone. `clean`: by close frame, `41` or our own close. `kept`: sessions without a connection that wait to
+    /// be recovered (G-17); what happens goes on being delivered to them, but nobody is online by them.
+    SocketDown {
+        at: Location,
+        sockets: u32,
+        clean: bool,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        kept: u32,
+    },
     /// The lease of [`crate::limits::LEASE_MS`] again; from the sweep. Reply: [`Message::Done`].
-    Renew { at: Location, sockets: u32 },
+    Renew {
+        at: Location,
+        sockets: u32,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        kept: u32,
+    },
     /// Tell me this user's presence now and with each change. Reply: [`Message::Presence`].
     Watch { at: Location },
     Unwatch { at: Location },
@@ -169,7 +181,12 @@ pub enum Message {
     // ---- User -> Gateway
     /// Do you still hold sockets of this user? Reply: [`Message::Present`].
     Verify { user: UserId },
-    Present { epoch: u64, sockets: u32 },
+    Present {
+        epoch: u64,
+        sockets: u32,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        kept: u32,
+    },
     /// `version` rises with each change of one life of the User; `epoch` is that life.
     /// Where gateways sleep, `audience` is who may know: a gateway that remembers nothing tells those who are there, and
     /// answers [`Message::Unwatch`] when there is none.
@@ -191,6 +208,15 @@ pub enum Message {
     },
     /// Close these sessions' sockets (`None`: all of the user), `auth:revoked` first. Reply: [`Message::Done`].
     CloseSessions { user: UserId, sessions: Option<Vec<SessionId>>, reason: String },
+
+    // ---- Gateway -> Gateway
+    /// The client of the session `pid` has connected here and holds everything up to `offset`: hand the session over, if
+    /// it is this user's. Reply: [`Message::SessionTaken`], [`Message::SessionAt`], or [`Message::Done`] when there is none.
+    TakeSession { pid: String, user: UserId, dialect: String, offset: String },
+    /// It is here no more. `state`: what an attachment holds; `packets`: what the client missed, without offsets.
+    SessionTaken { state: String, packets: Vec<String> },
+    /// It was handed to that gateway before.
+    SessionAt { gateway: String },
 
     // ---- Room -> User
     /// Where are your sockets? Keep me told until [`Message::Forget`]. Reply: [`Message::Moved`].
@@ -332,6 +358,10 @@ pub enum ContactChange {
     Unblocked,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
 
 impl Message {
     /// JSON for the way between objects.

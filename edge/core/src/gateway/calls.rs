@@ -21,6 +21,8 @@ pub(super) enum Called {
     Watch { user: UserId },
     Room(Request),
     Pull { conn: ConnId, pull: Pull },
+    /// The gateway that has the session of a client.
+    Take { conn: ConnId },
 }
 
 /// A command of a client that a Room decides.

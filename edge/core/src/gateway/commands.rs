@@ -133,13 +133,17 @@ impl Gateway {
 
     /// E-057.
     fn heartbeat(&mut self, id: ConnId, ack: Option<u64>) {
-        self.emit(id, &ServerEvent::Heartbeat);
+        // Its frame is exact, without an offset.
+        let packet = self.dialect_of(id).table().event_packet(&ServerEvent::Heartbeat);
+        if let (Some(packet), Some(conn)) = (packet, self.conns.get_mut(id)) {
+            conn.session.send(packet, &mut self.fx);
+        }
         self.answer(id, ack, &Answer::Done);
     }
 
     /// A packet of a socket that never resumed shows that what was written to it has arrived (contract 7).
     pub(super) fn mark_written(&mut self, id: ConnId, now: Timestamp) {
-        if self.conns.get(id).is_none_or(|conn| conn.session.backlog() > 0) {
+        if self.conns.get(id).is_none_or(|conn| conn.session.backlog() > 0) || self.is_held(id) {
             return;
         }
         let Some(live) = self.conns.live_mut(id) else { return };
@@ -174,9 +178,10 @@ impl Gateway {
             return self.answer(id, ack, &Answer::Refused(failure));
         }
         let dialect = self.dialect_of(id);
-        if let Some(packet) = dialect.table().event_packet(&ServerEvent::Error { failure, event })
-            && let Some(conn) = self.conns.get_mut(id)
-        {
+        let Some(packet) = dialect.table().event_packet(&ServerEvent::Error { failure, event }) else { return };
+        if self.conns.live(id).is_some() {
+            self.write(id, dialect, packet);
+        } else if let Some(conn) = self.conns.get_mut(id) {
             conn.session.send(packet, &mut self.fx);
         }
     }

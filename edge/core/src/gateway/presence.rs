@@ -23,8 +23,10 @@ const WAITING_LISTS: usize = 16;
 /// A person with sockets here.
 #[derive(Debug, Default)]
 pub(super) struct LocalUser {
-    /// Authenticated connections.
+    /// Authenticated connections, and sessions that wait to be recovered.
     pub(super) conns: Vec<ConnId>,
+    /// So many of them are such sessions.
+    pub(super) kept: u32,
     /// Connections that wait for the User's answer.
     verifying: Vec<ConnId>,
     /// Whom the person may see, sorted; not known after a sleep, until somebody asks.
@@ -51,9 +53,9 @@ pub(super) struct Watched {
 }
 
 impl Gateway {
-    /// Sockets of this user here.
-    pub(super) fn sockets_of(&self, user: UserId) -> u32 {
-        self.users.get(&user).map_or(0, LocalUser::sockets)
+    /// Sockets of this user here, and sessions without one.
+    pub(super) fn sockets_of(&self, user: UserId) -> (u32, u32) {
+        self.users.get(&user).map_or((0, 0), |local| (local.sockets(), local.kept))
     }
 
     /// A connection of this user waits for the User's answer. Counts it already.
@@ -80,21 +82,20 @@ impl Gateway {
         self.set_sees(user, sees, false, now);
     }
 
-    /// It is gone. Answers how many are left.
-    pub(super) fn remove_local(&mut self, id: ConnId, user: UserId) -> u32 {
-        let Some(local) = self.users.get_mut(&user) else { return 0 };
+    /// It is gone.
+    pub(super) fn remove_local(&mut self, id: ConnId, user: UserId) {
+        let Some(local) = self.users.get_mut(&user) else { return };
         local.conns.retain(|conn| *conn != id);
         local.verifying.retain(|conn| *conn != id);
         local.asking.retain(|(conn, _)| *conn != id);
-        let left = local.sockets();
-        if left == 0
+        if local.conns.is_empty()
+            && local.verifying.is_empty()
             && let Some(local) = self.users.remove(&user)
         {
             for other in local.sees {
                 self.unwatch(user, other);
             }
         }
-        left
     }
 
     /// Connections of this user that wait for the User's answer.
@@ -255,12 +256,12 @@ impl Gateway {
     }
 
     fn tell_presence(&mut self, watchers: &[UserId], other: UserId, online: bool, now: Timestamp) {
-        let mut targets = Targets::default();
+        let mut targets = Targets::of(&self.log);
         for user in watchers {
             for id in self.conns_of(*user) {
                 let Some(dialect) = self.conns.live(id).map(|live| live.who.dialect) else { continue };
                 if let Some(entry) = self.conns.entry(id) {
-                    targets.add(dialect, entry.direct, id);
+                    targets.add(dialect, entry, id);
                 }
             }
         }
@@ -339,11 +340,11 @@ impl Gateway {
 
 impl LocalUser {
     fn sockets(&self) -> u32 {
-        u32::try_from(self.conns.len() + self.verifying.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.conns.len() + self.verifying.len()).unwrap_or(u32::MAX).saturating_sub(self.kept)
     }
 }
 
-/// Users here, for the sweep.
-pub(super) fn with_sockets(users: &BTreeMap<UserId, LocalUser>) -> Vec<(UserId, u32)> {
-    users.iter().map(|(user, local)| (*user, local.sockets())).collect()
+/// Users here with their sockets and kept sessions, for the sweep.
+pub(super) fn with_sockets(users: &BTreeMap<UserId, LocalUser>) -> Vec<(UserId, (u32, u32))> {
+    users.iter().map(|(user, local)| (*user, (local.sockets(), local.kept))).collect()
 }

@@ -82,6 +82,17 @@ impl Replay {
         self.retry_at
     }
 
+    /// The transport it waited for is gone.
+    pub(super) fn undrained(&mut self) {
+        (self.draining, self.bytes, self.events) = (None, 0, 0);
+    }
+
+    /// Takes what was pulled and not written yet.
+    pub(super) fn take_unsent(&mut self) -> Vec<String> {
+        let unsent = std::mem::take(&mut self.unsent).into_iter();
+        unsent.filter_map(|item| if let Item::Packet(packet) = item { Some(packet) } else { None }).collect()
+    }
+
     pub(super) fn ask(&mut self, room: RoomId) {
         self.queue.push_back(room);
     }
@@ -112,32 +123,54 @@ impl Gateway {
         loop {
             let Some(conn) = self.conns.get_mut(id) else { return };
             let super::conn::App::Live(live) = &mut conn.app else { return };
-            let replay = &mut live.replay;
-            if replay.draining.is_some() {
+            if live.replay.draining.is_some() || live.parked.is_some() {
                 return;
             }
-            match replay.unsent.pop_front() {
+            let dialect = live.who.dialect;
+            // What the client missed comes before everything that is pulled.
+            match self.next_missed(id, dialect) {
+                Ok(Some(packet)) => {
+                    if let Some(conn) = self.conns.get_mut(id) {
+                        conn.session.send_shared(&packet, &mut self.fx);
+                    }
+                    self.written(id, packet.len());
+                    continue;
+                }
+                Ok(None) => {}
+                Err(()) => return self.give_up(id),
+            }
+            let Some(live) = self.conns.live_mut(id) else { return };
+            match live.replay.unsent.pop_front() {
                 None => break,
                 Some(Item::Packet(packet)) => {
-                    replay.bytes += packet.len();
-                    replay.events += 1;
-                    conn.session.send(packet, &mut self.fx);
-                    if replay.bytes >= limits::DRAINED_BYTES || replay.events >= limits::REPLAY_CHUNK_EVENTS {
-                        (replay.bytes, replay.events) = (0, 0);
-                        replay.draining = Some(match conn.session.socket() {
-                            Some(socket) => {
-                                self.fx.push(Output::Drain { socket });
-                                Via::Socket(socket)
-                            }
-                            None => Via::Polling,
-                        });
-                    }
+                    let bytes = packet.len();
+                    self.write(id, dialect, packet);
+                    self.written(id, bytes);
                 }
                 Some(Item::End { room, serial }) => self.replay_ended(id, room, serial, now),
                 Some(Item::Cut { room }) => self.resume_finished(id, room),
             }
         }
         self.issue_pulls(id, now);
+    }
+
+    /// Something is written of what waits: now and then the socket must drain first.
+    fn written(&mut self, id: ConnId, bytes: usize) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let super::conn::App::Live(live) = &mut conn.app else { return };
+        let replay = &mut live.replay;
+        replay.bytes += bytes;
+        replay.events += 1;
+        if replay.bytes >= limits::DRAINED_BYTES || replay.events >= limits::REPLAY_CHUNK_EVENTS {
+            (replay.bytes, replay.events) = (0, 0);
+            replay.draining = Some(match conn.session.socket() {
+                Some(socket) => {
+                    self.fx.push(Output::Drain { socket });
+                    Via::Socket(socket)
+                }
+                None => Via::Polling,
+            });
+        }
     }
 
     /// Everything of one conversation was written: it turns live, or there is more by now.
@@ -152,7 +185,9 @@ impl Gateway {
             }
             return;
         }
-        slot.mode = Mode::Tracked;
+        // One that came from another gateway catches up once, even if it never resumed.
+        let resumed = self.conns.live(id).is_some_and(|live| live.resumed);
+        slot.mode = if resumed { Mode::Tracked } else { Mode::Live };
         slot.highest = 0;
         self.touch(id, now);
         self.resume_finished(id, room);

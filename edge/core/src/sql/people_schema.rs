@@ -22,7 +22,7 @@ macro_rules! migrations {
 }
 
 /// All migrations of this build, in order.
-pub const MIGRATIONS: &[Migration] = migrations!["0001_accounts", "0002_projections"];
+pub const MIGRATIONS: &[Migration] = migrations!["0001_accounts", "0002_projections", "0003_presence"];
 
 /// Why the database cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::Statement;
 #[must_use]
 pub fn load(user: UserId) -> Vec<Statement> {
     vec![
-        Statement::new("SELECT gateway, epoch FROM user_sockets WHERE user_id=?1", vec![user.into()]),
+        Statement::new("SELECT gateway, epoch, live FROM user_sockets WHERE user_id=?1", vec![user.into()]),
         Statement::new("SELECT session_id FROM user_revoked WHERE user_id=?1", vec![user.into()]),
         Statement::new("SELECT min_version FROM user_state WHERE user_id=?1", vec![user.into()]),
         Statement::new(
@@ -21,13 +21,13 @@ pub fn load(user: UserId) -> Vec<Statement> {
     ]
 }
 
-/// The user has sockets at this life of a gateway.
+/// The user has sockets at this life of a gateway, or only sessions that wait to be recovered.
 #[must_use]
-pub fn put_socket(user: UserId, gateway: &str, epoch: u64) -> Statement {
+pub fn put_socket(user: UserId, gateway: &str, epoch: u64, live: bool) -> Statement {
     Statement::new(
-        "INSERT INTO user_sockets (user_id, gateway, epoch) VALUES (?1,?2,?3) \
-         ON CONFLICT (user_id, gateway) DO UPDATE SET epoch=?3",
-        vec![user.into(), gateway.into(), epoch.into()],
+        "INSERT INTO user_sockets (user_id, gateway, epoch, live) VALUES (?1,?2,?3,?4) \
+         ON CONFLICT (user_id, gateway) DO UPDATE SET epoch=?3, live=?4",
+        vec![user.into(), gateway.into(), epoch.into(), live.into()],
     )
 }
 

@@ -110,7 +110,7 @@ fn a_clean_close_is_visible_within_two_seconds_and_a_lost_one_waits() {
         let mut host = Host::new();
         up(&mut host, SESSION);
         host.ask(&gateway(), Message::Watch { at: at() });
-        host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean });
+        host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean, kept: 0 });
         host.alarm_at(before);
         assert!(host.told(Kind::Gateway).is_empty(), "clean={clean}");
         host.alarm_at(after);
@@ -123,7 +123,7 @@ fn a_reconnect_in_time_is_no_flap() {
     let mut host = Host::new();
     up(&mut host, SESSION);
     host.ask(&gateway(), Message::Watch { at: at() });
-    host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean: false });
+    host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean: false, kept: 0 });
     host.now = host.now.plus_ms(5_000);
     up(&mut host, SESSION);
     host.alarm_at(30_000);
