@@ -36,7 +36,7 @@ use crate::engineio;
 use crate::error::Failure;
 use crate::limits;
 use crate::object::{CallError, CallKey, Input, Object, ObjectId, Output, RequestId, SocketId};
-use crate::objects::{Location, Message};
+use crate::objects::{Location, Message, Shown};
 use crate::settings::Settings;
 use calls::Calls;
 use conn::{ConnId, Conns};
@@ -154,8 +154,9 @@ impl Gateway {
                 let answer = self.hand_over(from, &pid, user, &dialect, &offset, now);
                 self.fx.reply(from, call, answer);
             }
-            Message::Presence { user, epoch, version, online, audience } => {
-                let answer = self.presence(user, (epoch, version), online, audience, now);
+            Message::Presence { user, epoch, version, online, shown, audience } => {
+                let shown = shown.unwrap_or_else(|| Shown::plain(online, None));
+                let answer = self.presence(user, (epoch, version), shown, audience, now);
                 self.fx.reply(from, call, answer);
             }
             Message::Sees { user, sees, gone } => {
@@ -179,6 +180,7 @@ impl Gateway {
             Some(Called::Watch { user }) => self.watch_answered(user, result, now),
             Some(Called::Room(request)) => self.room_answered(&request, result, now),
             Some(Called::Pull { conn, pull }) => self.pulled(conn, pull, result, now),
+            Some(Called::Presence { conn, ack }) => self.presence_set(conn, ack, &result, now),
             Some(Called::Take { conn }) => self.taken(conn, result, now),
         }
     }

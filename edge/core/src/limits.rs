@@ -118,6 +118,12 @@ pub const MARKS_COALESCE_MS: u64 = 3_000;
 pub const PROJECT_COALESCE_MS: u64 = 3_000;
 /// As many times in it; what is more waits for its end.
 pub const PROJECT_WRITES: u32 = 4;
+/// Status text of `presence:set` (E-053).
+pub const STATUS_TEXT_CODE_POINTS: usize = 200;
+/// `presence:set` per minute of one user.
+pub const PRESENCE_SETS_PER_MINUTE: u32 = 30;
+/// What handlers read of a person's presence is written at most this often.
+pub const PRESENCE_PROJECT_MS: u64 = 10_000;
 /// Presence changes are told at most this often per watcher.
 pub const PRESENCE_COALESCE_MS: u64 = 1_000;
 /// Watchers that could not be told of a presence change are told again after this time.

@@ -105,6 +105,68 @@ pub enum LiveEvent {
     Receipts { user: UserId, delivered_seq: u64, read_seq: u64 },
 }
 
+/// How a person is there. Chosen (E-053): the first four. Seen by others (E-054): never `Invisible`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresenceState {
+    Online,
+    Away,
+    Dnd,
+    Invisible,
+    InCall,
+    #[default]
+    Offline,
+}
+
+impl PresenceState {
+    const WORDS: [(Self, &'static str); 6] = [
+        (Self::Online, "online"),
+        (Self::Away, "away"),
+        (Self::Dnd, "dnd"),
+        (Self::Invisible, "invisible"),
+        (Self::InCall, "in_call"),
+        (Self::Offline, "offline"),
+    ];
+
+    /// As on the wire and in storage.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(state, _)| *state == self).map_or("offline", |(_, word)| word)
+    }
+
+    /// The inverse of [`PresenceState::word`].
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, known)| *known == word).map(|(state, _)| *state)
+    }
+
+    /// Whether a person may ask to be seen so.
+    #[must_use]
+    pub fn may_be_chosen(self) -> bool {
+        matches!(self, Self::Online | Self::Away | Self::Dnd | Self::Invisible)
+    }
+}
+
+/// What others see of a person (E-054).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Shown {
+    pub state: PresenceState,
+    /// `None` while online, and of a person who never was.
+    #[serde(default)]
+    pub last_seen: Option<Timestamp>,
+    #[serde(default)]
+    pub text: Option<String>,
+}
+
+impl Shown {
+    /// A person of whom no more is known than this.
+    #[must_use]
+    pub fn plain(online: bool, last_seen: Option<Timestamp>) -> Self {
+        let state = if online { PresenceState::Online } else { PresenceState::Offline };
+        Self { state, last_seen: last_seen.filter(|_| !online), text: None }
+    }
+}
+
 /// Watermarks of a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marks {
@@ -174,6 +236,13 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "is_zero")]
         kept: u32,
     },
+    /// E-053, from a socket of the user; `text`: empty clears it, `None` leaves it. Reply: [`Message::Done`] after it is
+    /// durable.
+    SetPresence {
+        state: PresenceState,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
     /// Tell me this user's presence now and with each change. Reply: [`Message::Presence`].
     Watch { at: Location },
     Unwatch { at: Location },
@@ -195,6 +264,9 @@ pub enum Message {
         epoch: u64,
         version: u64,
         online: bool,
+        /// What exactly is seen; a User of the version before does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Shown>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Vec<UserId>>,
     },

@@ -107,6 +107,7 @@ impl User {
                 self.socket_down(&from, call, &at, (sockets, kept), clean, now);
             }
             Message::Renew { at, sockets, kept } => self.renew(&from, call, at, (sockets, kept), now),
+            Message::SetPresence { state, text } => self.set_presence(&from, call, state, text, now),
             Message::Watch { at } => self.watch(from, call, at),
             Message::Unwatch { at } => self.unwatch(&from, call, &at),
             Message::Locate { room } => self.locate(&from, call, room),

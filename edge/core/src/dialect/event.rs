@@ -6,7 +6,7 @@ use serde::Serialize;
 use wire::{Member, Message, MessageId, RoomId, Timestamp, UserId};
 
 use crate::error::Failure;
-use crate::objects::{LiveEvent, Marks, RoomEvent};
+use crate::objects::{LiveEvent, Marks, RoomEvent, Shown};
 
 /// An event for clients.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub enum ServerEvent<'a> {
     OnlineList { users: &'a [UserId] },
     /// E-012, E-013
     Presence { user: UserId, online: bool },
+    /// E-054
+    PresenceState { user: UserId, shown: &'a Shown },
     /// E-047
     Reset { room: RoomId, head: u64, reason: &'a str },
     /// E-048

@@ -21,6 +21,8 @@ pub(super) enum Called {
     Watch { user: UserId },
     Room(Request),
     Pull { conn: ConnId, pull: Pull },
+    /// E-053
+    Presence { conn: ConnId, ack: Option<u64> },
     /// The gateway that has the session of a client.
     Take { conn: ConnId },
 }

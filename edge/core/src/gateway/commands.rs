@@ -46,6 +46,13 @@ impl Gateway {
         let (room, asked, msg) = match command {
             Command::Heartbeat => return self.heartbeat(id, ack),
             Command::GetOnline => return self.get_online(id, ack, event, now),
+            Command::SetPresence { state, text } => {
+                if let Err(failure) = self.may_set_presence(user, now) {
+                    return self.refuse(id, ack, event, &failure);
+                }
+                let msg = Message::SetPresence { state, text };
+                return self.call(objects::user(user), msg, Called::Presence { conn: id, ack }, now);
+            }
             Command::Renew { token } => return self.renew(id, ack, event, &token, now),
             Command::Resume(cursors) => return self.resume(id, ack, event, cursors, now),
             Command::Leave { room } => return self.leave(id, room, ack, now),
@@ -93,6 +100,16 @@ impl Gateway {
             (Asked::Light, Ok(_)) => self.answer(id, ack, &Answer::Done),
             (Asked::Light, Err(_)) if ack.is_none() => {}
             (asked, outcome) => self.refuse(id, ack, request.event, &failed(asked, outcome.as_ref().err().copied())),
+        }
+        self.settle(id, now);
+    }
+
+    /// The User has taken E-053.
+    pub(super) fn presence_set(&mut self, id: ConnId, ack: Option<u64>, result: &Result<Message, CallError>, now: Timestamp) {
+        match result {
+            Ok(Message::Done) => self.answer(id, ack, &Answer::Done),
+            Ok(Message::Refused { failure }) => self.refuse(id, ack, "presence:set", failure),
+            _ => self.refuse(id, ack, "presence:set", &failed(Asked::Light, result.as_ref().err().copied())),
         }
         self.settle(id, now);
     }

@@ -80,9 +80,8 @@ fn parse(rows: Vec<Rows>, slept: bool, now: Timestamp) -> Option<Ready> {
             (_, name) => interested.extend(wire::RoomId::parse(name)),
         }
     }
-    let presence = presence.first().filter(|_| slept);
     Some(Ready {
-        presence: super::presence::Presence::stored(watchers, presence, sockets.any(), now),
+        presence: super::presence::Presence::stored(watchers, presence.first(), sockets.any(), slept, now),
         sockets,
         interested,
         revoked: revoked.iter().filter_map(|row| SessionId::parse(row.first()?.as_str()?)).collect(),

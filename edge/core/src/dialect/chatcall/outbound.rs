@@ -6,6 +6,7 @@ use serde::Serialize;
 use wire::{Member, Message, MessageId, RoomId, Timestamp, UserId};
 
 use crate::dialect::{Answer, Resumed, ServerEvent};
+use crate::objects::{PresenceState, Shown};
 
 /// Writes the arguments and names the event.
 pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'static str> {
@@ -35,6 +36,11 @@ pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'st
         ServerEvent::Presence { user, online } => {
             write(args, &User { user_id: *user });
             Some(if *online { "presence:online" } else { "presence:offline" })
+        }
+        ServerEvent::PresenceState { user, shown } => {
+            let Shown { state, last_seen, text } = shown;
+            write(args, &Presence { user_id: *user, state: *state, last_seen: *last_seen, text: text.as_deref() });
+            Some("presence:state")
         }
         ServerEvent::Reset { room, head, reason } => {
             write(args, &Reset { conversation_id: *room, head_seq: *head, reason });
@@ -127,6 +133,15 @@ struct Receipts {
 #[serde(rename_all = "camelCase")]
 struct User {
     user_id: UserId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Presence<'a> {
+    user_id: UserId,
+    state: PresenceState,
+    last_seen: Option<Timestamp>,
+    text: Option<&'a str>,
 }
 
 #[derive(Serialize)]

@@ -14,7 +14,14 @@ fn watch(bench: &mut Bench, n: u64) -> Option<CallKey> {
 }
 
 fn is(n: u64, version: u64, online: bool) -> Message {
-    Message::Presence { user: user(n), epoch: 1, version, online, audience: None }
+    Message::Presence { user: user(n), epoch: 1, version, online, shown: None, audience: None }
+}
+
+/// E-012 or E-013, and E-054.
+fn news(n: u64, online: bool, last_seen: Value) -> [Value; 2] {
+    let (event, state) = if online { ("presence:online", "online") } else { ("presence:offline", "offline") };
+    let state = json!({"userId": user(n), "state": state, "lastSeen": last_seen, "text": null});
+    [json!([event, {"userId": user(n)}]), json!(["presence:state", state])]
 }
 
 fn list(bench: &mut Bench, socket: SocketId) -> Option<Value> {
@@ -53,7 +60,7 @@ fn a_silent_user_delays_the_list_by_the_call_timeout_at_most() {
     assert_eq!(list(&mut bench, socket), Some(json!([])));
     // Later it is found to be online after all.
     bench.user_says(user(2), is(2, 1, true));
-    assert_eq!(bench.events(socket), [json!(["presence:online", {"userId": user(2)}])]);
+    assert_eq!(bench.events(socket), news(2, true, Value::Null));
 }
 
 #[test]
@@ -65,11 +72,11 @@ fn a_user_is_watched_once_however_many_sockets_may_see_it() {
     bench.reply(call, is(9, 1, false));
     bench.user_says(user(9), is(9, 2, true));
     for socket in &sockets {
-        assert_eq!(bench.events(*socket), [json!(["presence:online", {"userId": user(9)}])]);
+        assert_eq!(bench.events(*socket), news(9, true, Value::Null));
     }
     bench.user_says(user(9), is(9, 3, false));
     bench.user_says(user(9), is(9, 2, true));
-    assert_eq!(bench.events(sockets[0]), [json!(["presence:offline", {"userId": user(9)}])], "older ones are ignored");
+    assert_eq!(bench.events(sockets[0]), news(9, false, Value::Null), "older ones are ignored");
     for socket in &sockets[..2] {
         bench.step(crate::object::Input::SocketClosed { socket: *socket, clean: true });
     }
@@ -88,7 +95,7 @@ fn only_permitted_watchers_are_told() {
     let call = watch(&mut bench, 9).expect("asked");
     bench.reply(call, is(9, 1, false));
     bench.user_says(user(9), is(9, 2, true));
-    assert_eq!(bench.events(sees).len(), 1);
+    assert_eq!(bench.events(sees).len(), 2);
     assert_eq!(bench.events(blind), Vec::<Value>::new());
 }
 
@@ -100,10 +107,10 @@ fn people_who_come_into_sight_or_leave_it_are_announced() {
     bench.reply(call, is(2, 1, true));
     assert_eq!(bench.events(socket), Vec::<Value>::new(), "the list is asked for");
     bench.user_says(user(1), Message::Sees { user: user(1), sees: vec![user(3)], gone: Vec::new() });
-    assert_eq!(bench.events(socket), [json!(["presence:offline", {"userId": user(2)}])]);
+    assert_eq!(bench.events(socket), news(2, false, json!(bench.now)), "as if it had left");
     let call = watch(&mut bench, 3).expect("asked");
     bench.reply(call, is(3, 1, true));
-    assert_eq!(bench.events(socket), [json!(["presence:online", {"userId": user(3)}])]);
+    assert_eq!(bench.events(socket), news(3, true, Value::Null));
 }
 
 #[test]
