@@ -15,4 +15,3 @@ mod resume;
 mod sessions;
 mod sleep;
 mod upgrade;
-mod zz_cost;
