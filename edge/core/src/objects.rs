@@ -285,8 +285,9 @@ pub enum Message {
     /// The client of the session `pid` has connected here and holds everything up to `offset`: hand the session over, if
     /// it is this user's. Reply: [`Message::SessionTaken`], [`Message::SessionAt`], or [`Message::Done`] when there is none.
     TakeSession { pid: String, user: UserId, dialect: String, offset: String },
-    /// It is here no more. `state`: what an attachment holds; `packets`: what the client missed, without offsets.
-    SessionTaken { state: String, packets: Vec<String> },
+    /// It is here no more. `state`: what an attachment holds; `packets`: what the client missed, without offsets, durable
+    /// events with their place.
+    SessionTaken { state: String, packets: Vec<(String, Option<(RoomId, u64)>)> },
     /// It was handed to that gateway before.
     SessionAt { gateway: String },
 

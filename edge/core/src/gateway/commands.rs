@@ -197,7 +197,7 @@ impl Gateway {
         let dialect = self.dialect_of(id);
         let Some(packet) = dialect.table().event_packet(&ServerEvent::Error { failure, event }) else { return };
         if self.conns.live(id).is_some() {
-            self.write(id, dialect, packet);
+            self.write(id, dialect, packet, None);
         } else if let Some(conn) = self.conns.get_mut(id) {
             conn.session.send(packet, &mut self.fx);
         }

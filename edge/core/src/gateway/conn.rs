@@ -104,6 +104,8 @@ pub(super) struct Live {
     pub(super) rooms: BTreeSet<RoomId>,
     pub(super) replay: Replay,
     pub(super) resume: Option<Box<Resume>>,
+    /// After a recovery, until the next resume: the first seq that was sent again or pulled, by conversation with a cursor.
+    pub(super) recovered: BTreeMap<RoomId, u64>,
     /// Last E-006 per conversation.
     pub(super) typing: BTreeMap<RoomId, Timestamp>,
     /// Rooms whose events were written and not marked delivered.
@@ -125,6 +127,7 @@ impl Live {
             rooms: BTreeSet::new(),
             replay: Replay::default(),
             resume: None,
+            recovered: BTreeMap::new(),
             typing: BTreeMap::new(),
             unmarked: Vec::new(),
             marked_at: Timestamp(0),

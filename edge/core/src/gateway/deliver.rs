@@ -9,7 +9,7 @@ use super::Gateway;
 use super::attachment;
 use super::conn::{ConnId, Entry, Saved};
 use super::rooms::Mode;
-use super::sent::Log;
+use super::sent::{Log, Place};
 use crate::dialect::{DialectId, ServerEvent};
 use crate::effects::Effects;
 use crate::limits;
@@ -36,12 +36,13 @@ pub(super) struct Targets {
     /// The event's number, when it is worth recovering; else the newest one, which says as much about what was sent before.
     number: u64,
     kept: bool,
+    place: Place,
 }
 
 impl Targets {
     /// For one event. Nothing else may be sent before [`Gateway::send_to`] has it.
     pub(super) fn of(log: &Log) -> Self {
-        Self { by_dialect: Vec::new(), number: log.next(), kept: true }
+        Self { by_dialect: Vec::new(), number: log.next(), kept: true, place: None }
     }
 
     /// For an event that nobody wants later.
@@ -116,7 +117,7 @@ impl Gateway {
         let Some(entry) = self.rooms.get_mut(&room) else { return };
         let seq = numbered.seq;
         let immediate = self.settings.attach_after_ms == 0;
-        let mut targets = Targets::of(&self.log);
+        let mut targets = Targets { place: Some((room, seq)), ..Targets::of(&self.log) };
         let (mut gaps, mut unmarked, mut timers, mut written) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for slot in entry.slots_mut().iter_mut().filter(|slot| slot.member) {
             let Some(hot) = self.conns.entry(slot.conn) else { continue };
@@ -220,7 +221,7 @@ impl Gateway {
 
     /// Encodes once per dialect; one `Send` for its websockets.
     pub(super) fn send_to(&mut self, targets: Targets, event: &ServerEvent<'_>, now: Timestamp) {
-        let Targets { by_dialect, number, kept } = targets;
+        let Targets { by_dialect, number, kept, place } = targets;
         if by_dialect.is_empty() {
             return;
         }
@@ -238,7 +239,7 @@ impl Gateway {
             }
         }
         if kept {
-            self.log.push(texts);
+            self.log.push(texts, place);
         }
         for (packet, slow) in polling {
             for id in slow {
@@ -254,18 +255,18 @@ impl Gateway {
     pub(super) fn emit(&mut self, id: ConnId, event: &ServerEvent<'_>) {
         let Some(dialect) = self.conns.live(id).map(|live| live.who.dialect) else { return };
         if let Some(packet) = dialect.table().event_packet(event) {
-            self.write(id, dialect, packet);
+            self.write(id, dialect, packet, None);
         }
     }
 
     /// Numbers an event of one connection and sends it, unless the connection is held.
-    pub(super) fn write(&mut self, id: ConnId, dialect: DialectId, mut packet: String) {
+    pub(super) fn write(&mut self, id: ConnId, dialect: DialectId, mut packet: String, place: Place) {
         let number = self.log.next();
         let Some(entry) = self.conns.entry(id) else { return };
         encode::append_offset(&mut packet, number);
         entry.sent.push(number);
         let held = entry.sent.held;
-        self.log.push(vec![(dialect, packet.as_str().into())]);
+        self.log.push(vec![(dialect, packet.as_str().into())], place);
         if !held && let Some(conn) = self.conns.get_mut(id) {
             conn.session.send(packet, &mut self.fx);
         }

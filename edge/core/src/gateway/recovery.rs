@@ -13,7 +13,8 @@ use super::Gateway;
 use super::attachment::Attachment;
 use super::calls::Called;
 use super::conn::{App, ConnId, Saved};
-use super::sent::Sent;
+use super::rooms::{Mode, slot_of};
+use super::sent::{Place, Sent};
 use crate::dialect::DialectId;
 use crate::engineio::Reason;
 use crate::error::CloseCode;
@@ -41,7 +42,7 @@ pub(super) struct Taken {
     pub(super) state: Attachment,
     pub(super) pid: Rc<str>,
     offset: Box<str>,
-    packets: Vec<String>,
+    packets: Vec<(String, Place)>,
 }
 
 impl Claim {
@@ -122,12 +123,13 @@ impl Gateway {
         let Some(live) = self.conns.live_mut(id) else { return };
         live.resumed = taken.state.resumed;
         let dialect = live.who.dialect;
-        for packet in taken.packets {
-            self.write(id, dialect, packet);
+        for (packet, place) in taken.packets {
+            self.write(id, dialect, packet, place);
         }
         for held in taken.state.rooms {
             self.restore_room(id, held, true);
         }
+        self.note_recovered(id);
     }
 
     /// Another gateway asks for a session.
@@ -154,8 +156,8 @@ impl Gateway {
         };
         let Some(state) = self.state_of(id, true).and_then(|state| state.encode()) else { return Message::Done };
         let missed: Vec<u64> = self.conns.entry(id).map(|entry| entry.sent.above(number).collect()).unwrap_or_default();
-        let texts = missed.into_iter().filter_map(|number| self.log.text(number, dialect)?);
-        let mut packets: Vec<String> = texts.filter_map(|text| encode::without_offset(&text)).collect();
+        let kept = |number: u64| Some((encode::without_offset(&self.log.text(number, dialect)??)?, self.log.place(number)));
+        let mut packets: Vec<(String, Place)> = missed.into_iter().filter_map(kept).collect();
         packets.extend(self.conns.live_mut(id).map(|live| live.replay.take_unsent()).unwrap_or_default());
         self.end_session(id, now);
         let index = self.name.rsplit('-').next().unwrap_or_default();
@@ -207,11 +209,33 @@ impl Gateway {
         live.resume = None;
         live.replay.undrained();
         kept.session.send(encode::connected(ROOT, &live.sid, live.pid.as_deref()), &mut self.fx);
+        self.note_recovered(old);
         self.remove_local(new, user);
         self.address_settled(&conn.address, true, now);
         self.went_live(old, user, sees, now);
         self.pump(old, now);
         self.settle(old, now);
+    }
+
+    /// Where the replay of what was missed begins, by conversation with a cursor: a `sync:resume` that asks for the same,
+    /// because its client had not read it yet, gets it once.
+    fn note_recovered(&mut self, id: ConnId) {
+        let Some(entry) = self.conns.entry(id) else { return };
+        let missed: Vec<u64> = entry.sent.unwritten().collect();
+        let Some(live) = self.conns.live_mut(id) else { return };
+        let places = missed.into_iter().filter_map(|number| self.log.place(number));
+        live.recovered.clear();
+        for (room, seq) in places.chain(live.replay.unsent_places()) {
+            let first = live.recovered.entry(room).or_insert(seq);
+            *first = seq.min(*first);
+        }
+        for room in &live.rooms {
+            let slot = slot_of(&mut self.rooms, *room, id).filter(|slot| matches!(slot.mode, Mode::Tracked | Mode::Replaying));
+            match slot {
+                Some(slot) => drop(live.recovered.entry(*room).or_insert(slot.next)),
+                None => drop(live.recovered.remove(room)),
+            }
+        }
     }
 
     /// The transport of a connection is over: keeps the session. `false` when nothing may be recovered.

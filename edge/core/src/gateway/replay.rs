@@ -11,6 +11,7 @@ use super::Gateway;
 use super::calls::Called;
 use super::conn::ConnId;
 use super::rooms::{Mode, slot_of};
+use super::sent::Place;
 use crate::dialect::ServerEvent;
 use crate::engineio::Reason;
 use crate::error::CloseCode;
@@ -38,8 +39,8 @@ pub(super) struct Replay {
 
 #[derive(Debug)]
 enum Item {
-    /// A whole packet.
-    Packet(String),
+    /// A whole packet, without its offset.
+    Packet(String, Place),
     /// Everything of this replay was written.
     End { room: RoomId, serial: u32 },
     /// The same, but the resume is cut off here.
@@ -88,9 +89,14 @@ impl Replay {
     }
 
     /// Takes what was pulled and not written yet.
-    pub(super) fn take_unsent(&mut self) -> Vec<String> {
+    pub(super) fn take_unsent(&mut self) -> Vec<(String, Place)> {
         let unsent = std::mem::take(&mut self.unsent).into_iter();
-        unsent.filter_map(|item| if let Item::Packet(packet) = item { Some(packet) } else { None }).collect()
+        unsent.filter_map(|item| if let Item::Packet(packet, place) = item { Some((packet, place)) } else { None }).collect()
+    }
+
+    /// Places of what was pulled and not written yet.
+    pub(super) fn unsent_places(&self) -> impl Iterator<Item = (RoomId, u64)> {
+        self.unsent.iter().filter_map(|item| if let Item::Packet(_, place) = item { *place } else { None })
     }
 
     pub(super) fn ask(&mut self, room: RoomId) {
@@ -142,9 +148,9 @@ impl Gateway {
             let Some(live) = self.conns.live_mut(id) else { return };
             match live.replay.unsent.pop_front() {
                 None => break,
-                Some(Item::Packet(packet)) => {
+                Some(Item::Packet(packet, place)) => {
                     let bytes = packet.len();
-                    self.write(id, dialect, packet);
+                    self.write(id, dialect, packet, place);
                     self.written(id, bytes);
                 }
                 Some(Item::End { room, serial }) => self.replay_ended(id, room, serial, now),
@@ -266,7 +272,7 @@ impl Gateway {
             slot.next = page.head + 1;
             slot.highest = 0;
             let reset = ServerEvent::Reset { room, head: page.head, reason };
-            live.replay.unsent.extend(table.event_packet(&reset).map(Item::Packet));
+            live.replay.unsent.extend(table.event_packet(&reset).map(|packet| Item::Packet(packet, None)));
         }
         for numbered in &page.events {
             if numbered.seq < slot.next {
@@ -275,7 +281,8 @@ impl Gateway {
             slot.next = numbered.seq + 1;
             sent += 1;
             let event = ServerEvent::durable(room, &numbered.event);
-            live.replay.unsent.extend(table.event_packet(&event).map(Item::Packet));
+            let place = Some((room, numbered.seq));
+            live.replay.unsent.extend(table.event_packet(&event).map(|packet| Item::Packet(packet, place)));
         }
         let held = slot.next.saturating_sub(1);
         // An empty page may be older than the live events that were dropped while it was on its way; one that was asked

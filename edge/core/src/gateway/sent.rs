@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use wire::Timestamp;
+use wire::{RoomId, Timestamp};
 
 use crate::dialect::DialectId;
 use crate::limits;
@@ -12,15 +12,25 @@ use crate::limits;
 /// The texts of one event, offset included, by dialect.
 pub(super) type Texts = Vec<(DialectId, Rc<str>)>;
 
+/// The place of a durable event.
+pub(super) type Place = Option<(RoomId, u64)>;
+
 /// The newest packets of this life.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     /// Number of the oldest packet here. Random at first, so that numbers of two gateways or lives never meet.
     first: u64,
-    packets: VecDeque<(Timestamp, Texts)>,
+    packets: VecDeque<Packet>,
     bytes: usize,
     /// Of the input being handled.
     pub(super) now: Timestamp,
+}
+
+#[derive(Debug)]
+struct Packet {
+    at: Timestamp,
+    place: Place,
+    texts: Texts,
 }
 
 impl Log {
@@ -40,9 +50,9 @@ impl Log {
     }
 
     /// Takes a packet under [`Log::next`].
-    pub(super) fn push(&mut self, texts: Texts) {
+    pub(super) fn push(&mut self, texts: Texts, place: Place) {
         self.bytes += bytes(&texts);
-        self.packets.push_back((self.now, texts));
+        self.packets.push_back(Packet { at: self.now, place, texts });
         while self.bytes > limits::RECOVERY_GATEWAY_BYTES {
             self.drop_first();
         }
@@ -51,7 +61,7 @@ impl Log {
     /// Drops what nobody will ask for any more.
     pub(super) fn trim(&mut self) {
         let kept_ms = limits::RECOVERY_MS + 2 * limits::SWEEP_MS;
-        while self.packets.front().is_some_and(|(at, _)| self.now.since(*at) > kept_ms) {
+        while self.packets.front().is_some_and(|packet| self.now.since(packet.at) > kept_ms) {
             self.drop_first();
         }
         if self.packets.is_empty() {
@@ -60,22 +70,29 @@ impl Log {
     }
 
     fn drop_first(&mut self) {
-        if let Some((_, texts)) = self.packets.pop_front() {
-            self.bytes -= bytes(&texts);
+        if let Some(packet) = self.packets.pop_front() {
+            self.bytes -= bytes(&packet.texts);
             self.first += 1;
         }
     }
 
     /// `None` when it is not here any more; `Some(None)` when the dialect has no word for it.
     pub(super) fn text(&self, number: u64, dialect: DialectId) -> Option<Option<Rc<str>>> {
-        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let (_, texts) = self.packets.get(at)?;
+        let texts = &self.packet(number)?.texts;
         Some(texts.iter().find(|(known, _)| *known == dialect).map(|(_, text)| text.clone()))
+    }
+
+    pub(super) fn place(&self, number: u64) -> Place {
+        self.packet(number)?.place
+    }
+
+    fn packet(&self, number: u64) -> Option<&Packet> {
+        self.packets.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 }
 
 fn bytes(texts: &Texts) -> usize {
-    64 + texts.iter().map(|(_, text)| text.len()).sum::<usize>()
+    96 + texts.iter().map(|(_, text)| text.len()).sum::<usize>()
 }
 
 /// What one socket was sent.
@@ -154,6 +171,11 @@ impl Sent {
         self.numbers.iter().skip(from).copied()
     }
 
+    /// While held: numbers that are to be written.
+    pub(super) fn unwritten(&self) -> impl Iterator<Item = u64> {
+        self.above(self.written)
+    }
+
     /// Everything above `number` is to be written.
     pub(super) fn hold_from(&mut self, number: u64) {
         self.forget_until(number);
@@ -214,7 +236,7 @@ mod tests {
         let text: Rc<str> = "x".repeat(1024 * 1024).into();
         let first = log.next();
         for _ in 0..12 {
-            log.push(vec![(DialectId::DEFAULT, text.clone())]);
+            log.push(vec![(DialectId::DEFAULT, text.clone())], None);
         }
         assert!(log.bytes <= limits::RECOVERY_GATEWAY_BYTES && log.packets.len() == 7);
         assert_eq!(log.text(first, DialectId::DEFAULT), None);

@@ -1,6 +1,7 @@
 //! Rules of a User over a storage that is empty.
 
 mod sleep;
+mod states;
 
 use wire::{ErrorCode, RoomId, SessionId, Timestamp, UserId, uuid_v7};
 

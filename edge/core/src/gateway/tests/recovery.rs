@@ -274,6 +274,39 @@ fn a_resumed_conversation_goes_on_behind_what_was_missed() {
 }
 
 #[test]
+fn a_resume_behind_a_recovery_starts_from_what_that_sent() {
+    for (cursor, wanted) in [(5, 9), (7, 9), (8, 9), (4, 5), (2, 3)] {
+        let mut bench = Bench::new();
+        let mut client = Client::connect(&mut bench, 1);
+        let resume = |cursor: u64| json!(["sync:resume", {"cursors": {room(1).to_string(): cursor}}]);
+        bench.emit(client.socket, Some(1), resume(4));
+        bench.heads(&[(1, 4)]);
+        let (call, _) = bench.pull(1).expect("asked");
+        bench.page(call, 1, 0..0, 4);
+        bench.deliver(room(1), &[1], &[5]);
+        client.read(&mut bench);
+        client.cut(&mut bench);
+        bench.deliver(room(1), &[1], &[6]);
+        bench.deliver(room(1), &[1], &[7, 8]);
+        client.reconnect(&mut bench);
+        // A stock client asks as soon as it is connected, before it has read what follows.
+        bench.emit(client.socket, Some(2), resume(cursor));
+        bench.heads(&[(1, 8)]);
+        let (call, (after, _)) = bench.pull(1).expect("asked");
+        assert_eq!(after + 1, wanted, "{cursor}");
+        bench.page(call, 1, wanted..=8, 8);
+        bench.deliver(room(1), &[1], &[9]);
+        client.read(&mut bench);
+        assert_eq!(client.seqs.iter().filter(|seq| **seq == 8).count(), if wanted == 9 { 1 } else { 2 });
+        assert_eq!(client.seqs.last(), Some(&9));
+        // Once: who asks again for the same gets it.
+        bench.emit(client.socket, Some(3), resume(5));
+        bench.heads(&[(1, 9)]);
+        assert_eq!(bench.pull(1).expect("asked").1.0, 5);
+    }
+}
+
+#[test]
 fn what_was_missed_is_written_as_the_socket_drains() {
     let mut bench = Bench::new();
     let mut client = Client::connect(&mut bench, 1);
