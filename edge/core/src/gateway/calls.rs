@@ -74,6 +74,16 @@ impl Calls {
         self.deadlines.front().map(|(at, _)| *at)
     }
 
+    /// Acknowledgements that a former connection of this client asked for: nobody waits for them any more.
+    pub(super) fn forget_acks(&mut self, of: ConnId) {
+        for called in self.calls.values_mut() {
+            match called {
+                Called::Room(Request { conn, ack, .. }) | Called::Presence { conn, ack } if *conn == of => *ack = None,
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn take(&mut self, call: CallKey) -> Option<Called> {
         self.calls.remove(&call)
     }

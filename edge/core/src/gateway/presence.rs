@@ -87,7 +87,7 @@ impl Gateway {
         let Some(local) = self.users.get_mut(&user) else { return };
         local.conns.retain(|conn| *conn != id);
         local.verifying.retain(|conn| *conn != id);
-        local.asking.retain(|(conn, _)| *conn != id);
+        local.forget_asking(id);
         if local.conns.is_empty()
             && local.verifying.is_empty()
             && let Some(local) = self.users.remove(&user)
@@ -368,6 +368,10 @@ impl Watched {
 }
 
 impl LocalUser {
+    pub(super) fn forget_asking(&mut self, id: ConnId) {
+        self.asking.retain(|(conn, _)| *conn != id);
+    }
+
     fn sockets(&self) -> u32 {
         u32::try_from(self.conns.len() + self.verifying.len()).unwrap_or(u32::MAX).saturating_sub(self.kept)
     }

@@ -210,6 +210,10 @@ impl Gateway {
         live.replay.undrained();
         kept.session.send(encode::connected(ROOT, &live.sid, live.pid.as_deref()), &mut self.fx);
         self.note_recovered(old);
+        self.calls.forget_acks(old);
+        if let Some(local) = self.users.get_mut(&user) {
+            local.forget_asking(old);
+        }
         self.remove_local(new, user);
         self.address_settled(&conn.address, true, now);
         self.went_live(old, user, sees, now);

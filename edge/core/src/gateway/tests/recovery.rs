@@ -274,6 +274,21 @@ fn a_resumed_conversation_goes_on_behind_what_was_missed() {
 }
 
 #[test]
+fn what_a_lost_connection_asked_for_is_not_acknowledged_to_the_next() {
+    let mut bench = Bench::new();
+    let mut client = Client::connect(&mut bench, 1);
+    bench.emit(client.socket, Some(5), json!(["chat:join", room(1)]));
+    let (call, ()) = bench.take(|_, msg| matches!(msg, Message::Join { .. }).then_some(())).expect("asked");
+    client.cut(&mut bench);
+    client.reconnect(&mut bench);
+    bench.reply(call, Message::Joined { seq: 0, read_seq: 0, members: vec![], generation: 1 });
+    assert!(client.recovered && bench.texts(client.socket).is_empty());
+    let typing = vec![LiveEvent::Typing { user: user(2), username: "u".into(), on: true }];
+    bench.deliver_batch(room(1), &[1, 2], 0, vec![], typing);
+    assert_eq!(bench.events(client.socket).len(), 1, "what was asked for is done");
+}
+
+#[test]
 fn a_resume_behind_a_recovery_starts_from_what_that_sent() {
     for (cursor, wanted) in [(5, 9), (7, 9), (8, 9), (4, 5), (2, 3)] {
         let mut bench = Bench::new();
