@@ -74,14 +74,16 @@ impl Calls {
         self.deadlines.front().map(|(at, _)| *at)
     }
 
-    /// Acknowledgements that a former connection of this client asked for: nobody waits for them any more.
-    pub(super) fn forget_acks(&mut self, of: ConnId) {
-        for called in self.calls.values_mut() {
-            match called {
-                Called::Room(Request { conn, ack, .. }) | Called::Presence { conn, ack } if *conn == of => *ack = None,
-                _ => {}
+    /// The client has another connection: nobody waits for what the former one asked. What it opened is open.
+    pub(super) fn forget_asked(&mut self, of: ConnId) {
+        self.calls.retain(|_, called| match called {
+            Called::Room(request) if request.conn == of => {
+                request.ack = None;
+                request.asked == Asked::Join
             }
-        }
+            Called::Presence { conn, .. } => *conn != of,
+            _ => true,
+        });
     }
 
     pub(super) fn take(&mut self, call: CallKey) -> Option<Called> {

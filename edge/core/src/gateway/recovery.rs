@@ -210,7 +210,7 @@ impl Gateway {
         live.replay.undrained();
         kept.session.send(encode::connected(ROOT, &live.sid, live.pid.as_deref()), &mut self.fx);
         self.note_recovered(old);
-        self.calls.forget_acks(old);
+        self.calls.forget_asked(old);
         if let Some(local) = self.users.get_mut(&user) {
             local.forget_asking(old);
         }
