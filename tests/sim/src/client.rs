@@ -459,6 +459,11 @@ impl World {
             Heard::Typing { conversation, .. } => {
                 self.member_of(index, conversation);
             }
+            Heard::OnlineList(users) => {
+                if let Some(view) = &mut self.clients[index].view {
+                    *view = users.iter().cloned().collect();
+                }
+            }
             Heard::Presence { user, online } => self.presence_came(index, user, *online),
             Heard::Draining | Heard::Error { .. } | Heard::Other(_) => {}
         }

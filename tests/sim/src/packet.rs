@@ -36,6 +36,7 @@ pub(crate) enum Event {
     Reset { conversation: Id, head: u64 },
     Typing { conversation: Id, user: Id },
     Presence { user: Id, online: bool },
+    OnlineList(Vec<Id>),
     Draining,
     Expiring,
     Error { code: String },
@@ -101,6 +102,9 @@ fn event(body: &Value) -> Option<Event> {
         "chat:typing" => Event::Typing { conversation: conversation()?, user: id(payload, "userId")? },
         "presence:online" => Event::Presence { user: id(payload, "userId")?, online: true },
         "presence:offline" => Event::Presence { user: id(payload, "userId")?, online: false },
+        "presence:onlineList" => {
+            Event::OnlineList(payload.as_array()?.iter().filter_map(|user| user.as_str().map(Id::from)).collect())
+        }
         "server:draining" => Event::Draining,
         "auth:expiring" => Event::Expiring,
         "error" => Event::Error { code: word(payload, "code") },

@@ -55,6 +55,10 @@ pub enum Planted {
     CursorLate,
     /// Sockets that survived a sleep are not pinged.
     NeverPinged,
+    /// A recovery sends again what the client has.
+    RecoveryRepeats,
+    /// A recovery leaves out what the client missed.
+    RecoverySkips,
 }
 
 /// How a bug shows.
@@ -79,7 +83,7 @@ impl Shows {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::AckBeforeCommit,
         Self::AckAfterFailure,
         Self::DroppedWrite,
@@ -98,6 +102,8 @@ impl Planted {
         Self::CallsRepeated,
         Self::CursorLate,
         Self::NeverPinged,
+        Self::RecoveryRepeats,
+        Self::RecoverySkips,
     ];
 
     /// What the checker must say of it.
@@ -109,8 +115,8 @@ impl Planted {
             Self::MemoryOnlyDedupe => (Rule::M2, "key_stored_twice"),
             Self::NoDedupe => (Rule::M2, "repeat_answered_differently"),
             Self::CursorByTime => (Rule::M5, "cursor_skips_events"),
-            Self::MissingFence | Self::DoubleDelivery => (Rule::M5, "repeat_in_run"),
-            Self::LostDelivery => (Rule::M5, "hole_in_run"),
+            Self::MissingFence | Self::DoubleDelivery | Self::RecoveryRepeats => (Rule::M5, "repeat_in_run"),
+            Self::LostDelivery | Self::RecoverySkips => (Rule::M5, "hole_in_run"),
             Self::OvertakenDelivery => (Rule::M3, "seq_fell_on_connection"),
             Self::ReceiptOverwrite => (Rule::M7, "mark_fell"),
             Self::StaleHistory => (Rule::M8, "own_message_missing"),
@@ -174,6 +180,8 @@ impl Planted {
             (Self::SocketsForgotten, Kind::Gateway) => Box::new(Forgotten("INSERT INTO gateway_users")),
             (Self::CallsRepeated, Kind::Gateway) => Box::new(CallsRepeated::default()),
             (Self::CursorLate, Kind::Gateway) => Box::new(CursorLate::default()),
+            (Self::RecoveryRepeats, Kind::Gateway) => Box::new(Offset(|known| known.saturating_sub(8))),
+            (Self::RecoverySkips, Kind::Gateway) => Box::new(Offset(|known| known + 8)),
             (Self::NeverPinged, Kind::Gateway) => Box::new(NeverPinged(BTreeSet::new())),
             _ => return None,
         };
@@ -188,6 +196,24 @@ trait Twist {
     }
     fn output(&mut self, output: Output, out: &mut VecDeque<Output>) {
         out.push_back(output);
+    }
+}
+
+/// The gateway takes the offset of a client that comes back for another one.
+struct Offset(fn(u64) -> u64);
+
+impl Twist for Offset {
+    fn input(&mut self, input: Input, _now: Timestamp) -> Input {
+        let Input::Frame { socket, frame: Frame::Text(text) } = &input else { return input };
+        let auth = text.strip_prefix("40").and_then(|auth| serde_json::from_str::<serde_json::Value>(auth).ok());
+        let known = |auth: &serde_json::Value| u64::from_str_radix(auth.get("offset")?.as_str()?, 16).ok();
+        match auth.and_then(|auth| Some((known(&auth)?, auth))) {
+            Some((known, mut auth)) => {
+                auth["offset"] = format!("{:x}", (self.0)(known)).into();
+                Input::Frame { socket: *socket, frame: Frame::Text(format!("40{auth}")) }
+            }
+            None => input,
+        }
     }
 }
 

@@ -104,6 +104,8 @@ pub(super) struct Live {
     pub(super) rooms: BTreeSet<RoomId>,
     pub(super) replay: Replay,
     pub(super) resume: Option<Box<Resume>>,
+    /// The number of the last event of a resume: whoever has not got it has no answer, and resumes again.
+    pub(super) resume_end: u64,
     /// After a recovery, until the next resume: the first seq that was sent again or pulled, by conversation with a cursor.
     pub(super) recovered: BTreeMap<RoomId, u64>,
     /// Last E-006 per conversation.
@@ -127,6 +129,7 @@ impl Live {
             rooms: BTreeSet::new(),
             replay: Replay::default(),
             resume: None,
+            resume_end: 0,
             recovered: BTreeMap::new(),
             typing: BTreeMap::new(),
             unmarked: Vec::new(),

@@ -165,10 +165,15 @@ impl Gateway {
         }
         self.address_settled(&address, true, now);
         self.changes += 1;
+        let elsewhere = taken.is_some();
         if let Some(taken) = taken {
             self.go_on(id, taken);
         }
         self.went_live(id, user, sees, now);
+        if elsewhere {
+            // Who came and went between the two gateways is not known: tell the whole list once.
+            self.get_online(id, None, "presence:getOnline", now);
+        }
         self.pump(id, now);
     }
 

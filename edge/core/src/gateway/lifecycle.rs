@@ -30,7 +30,8 @@ impl Gateway {
         // began at the same instant.
         self.fx = Effects::new(if self.settings.hibernates { self.rng.next_u64() } else { epoch });
         self.epoch = epoch;
-        self.log = super::sent::Log::new(self.rng.next_u64(), now);
+        let index = self.name.rsplit('-').next().and_then(|index| index.parse().ok()).unwrap_or_default();
+        self.log = super::sent::Log::new(index, self.rng.next_u64(), now);
         self.fresh = true;
         for (socket, data) in sockets {
             match Attachment::decode(&data) {

@@ -2,6 +2,7 @@
 //! and notes what happens. A client that comes back with its `pid` gets what it missed and the same `sid`, here or at
 //! another gateway, which takes the session over. Only memory has it: who is forgotten begins anew, and resumes.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use base64::Engine as _;
@@ -14,7 +15,7 @@ use super::attachment::Attachment;
 use super::calls::Called;
 use super::conn::{App, ConnId, Saved};
 use super::rooms::{Mode, slot_of};
-use super::sent::{Place, Sent};
+use super::sent::{Place, Sent, gateway_of};
 use crate::dialect::DialectId;
 use crate::engineio::Reason;
 use crate::error::CloseCode;
@@ -32,7 +33,9 @@ pub(super) struct Claim {
     offset: Box<str>,
     /// The User has accepted the socket, and another gateway was asked.
     sees: Option<Vec<UserId>>,
-    /// That one had handed the session on.
+    /// Other gateways that may have the session and were not asked yet.
+    places: VecDeque<ObjectId>,
+    /// One of them had handed it on.
     moved: bool,
 }
 
@@ -51,7 +54,7 @@ impl Claim {
         let text = |value: &Value| value.as_str().filter(|text| text.len() <= limits::RECOVERY_TEXT_BYTES).map(str::to_owned);
         let pid = text(auth.get("pid")?)?;
         let offset = auth.get("offset").map_or(Some(String::new()), text)?;
-        Some(Self { pid: pid.into(), offset: offset.into(), sees: None, moved: false })
+        Some(Self { pid: pid.into(), offset: offset.into(), sees: None, places: VecDeque::new(), moved: false })
     }
 }
 
@@ -65,25 +68,33 @@ impl Gateway {
                 return self.adopt(id, old, number, sees, now);
             }
             self.end_unrecovered(old, user, now);
-        } else if let Some(gateway) = self.whereabouts(&claim.pid, user) {
-            claim.sees = Some(sees);
-            return self.take_from(id, gateway, claim, now);
+        } else {
+            claim.places = self.whereabouts(&claim.pid, &claim.offset, user);
         }
-        self.begin_session(id, sees, None, now);
+        self.take_or_begin(id, claim, sees, now);
     }
 
-    /// The gateway that may have a session that is not here.
-    fn whereabouts(&self, pid: &str, user: UserId) -> Option<ObjectId> {
-        if let Some((owner, gateway)) = self.handed.get(pid) {
-            return (*owner == user).then(|| ObjectId::new(Kind::Gateway, gateway.as_str()));
+    /// Gateways that may have a session that is not here: where it was handed, who spoke to the client last, and the home.
+    fn whereabouts(&self, pid: &str, offset: &str, user: UserId) -> VecDeque<ObjectId> {
+        let handed = self.handed.get(pid).filter(|(owner, _)| *owner == user);
+        let handed = handed.map(|(_, gateway)| ObjectId::new(Kind::Gateway, gateway.as_str()));
+        let home = pid.split_once('.').and_then(|(index, _)| index.parse().ok());
+        let named = [gateway_of(offset), home].into_iter().flatten().filter(|index| *index < self.settings.gateways);
+        let mut places = VecDeque::new();
+        for place in handed.into_iter().chain(named.map(objects::gateway)) {
+            if *place.name != *self.name && !places.contains(&place) {
+                places.push_back(place);
+            }
         }
-        let index = pid.split_once('.')?.0.parse().ok().filter(|index| *index < self.settings.gateways)?;
-        Some(objects::gateway(index)).filter(|home| *home.name != *self.name)
+        places
     }
 
-    fn take_from(&mut self, id: ConnId, gateway: ObjectId, claim: Claim, now: Timestamp) {
+    /// Asks the next gateway for the session; when there is none, the client begins anew.
+    fn take_or_begin(&mut self, id: ConnId, mut claim: Claim, sees: Vec<UserId>, now: Timestamp) {
+        let Some(gateway) = claim.places.pop_front() else { return self.begin_session(id, sees, None, now) };
         let Some(conn) = self.conns.get_mut(id) else { return };
         let App::Verifying(who) = &conn.app else { return };
+        claim.sees = Some(sees);
         let (pid, offset) = (claim.pid.to_string(), claim.offset.to_string());
         let msg = Message::TakeSession { pid, user: who.user, dialect: who.dialect.table().name.to_owned(), offset };
         conn.claim = Some(Box::new(claim));
@@ -96,20 +107,26 @@ impl Gateway {
         let App::Verifying(who) = &conn.app else { return };
         let user = who.user;
         let Some(mut claim) = conn.claim.take_if(|claim| claim.sees.is_some()) else { return };
-        let taken = match result {
-            Ok(Message::SessionAt { gateway }) if !claim.moved && gateway != self.name => {
-                claim.moved = true;
-                return self.take_from(id, ObjectId::new(Kind::Gateway, gateway), *claim, now);
-            }
+        let sees = claim.sees.take().unwrap_or_default();
+        match result {
             Ok(Message::SessionTaken { state, packets }) => {
                 let state = URL_SAFE_NO_PAD.decode(state).ok().and_then(|bytes| Attachment::decode(&bytes));
-                state.filter(|state| state.user == user).map(|state| (state, packets))
+                let state = state.filter(|state| state.user == user);
+                let taken = state.map(|state| Taken { state, pid: claim.pid, offset: claim.offset, packets });
+                self.begin_session(id, sees, taken, now);
             }
-            _ => None,
-        };
-        let sees = claim.sees.take().unwrap_or_default();
-        let taken = taken.map(|(state, packets)| Taken { state, pid: claim.pid, offset: claim.offset, packets });
-        self.begin_session(id, sees, taken, now);
+            // Whoever waited for one that is silent does not wait for another.
+            Err(_) => self.begin_session(id, sees, None, now),
+            Ok(answer) => {
+                if let Message::SessionAt { gateway } = answer
+                    && gateway != self.name
+                    && !std::mem::replace(&mut claim.moved, true)
+                {
+                    claim.places.push_front(ObjectId::new(Kind::Gateway, gateway));
+                }
+                self.take_or_begin(id, *claim, sees, now);
+            }
+        }
         self.settle(id, now);
     }
 
@@ -172,12 +189,14 @@ impl Gateway {
 
     /// Whether the session is this user's, and everything behind `offset` is still here: the number of what the client has.
     fn recoverable(&mut self, id: ConnId, user: UserId, dialect: DialectId, offset: &str) -> Option<u64> {
-        let who = &self.conns.live(id)?.who;
-        if (who.user, who.dialect) != (user, dialect) {
+        let live = self.conns.live(id)?;
+        // In the middle of a resume there is nothing to go on from: the client asks again.
+        if (live.who.user, live.who.dialect) != (user, dialect) || live.resume.is_some() {
             return None;
         }
+        let resume_end = live.resume_end;
         let sent = &self.conns.entry(id)?.sent;
-        let number = sent.has(offset, self.log.last())?;
+        let number = sent.has(offset, self.log.last()).filter(|number| *number >= resume_end)?;
         let mut bytes = 0;
         for missed in sent.above(number) {
             bytes += self.log.text(missed, dialect)?.map_or(0, |text| text.len());
@@ -206,7 +225,6 @@ impl Gateway {
         (kept.known_get, kept.known_socket, kept.known_candidate) = (conn.known_get, conn.known_socket, conn.known_candidate);
         let App::Live(live) = &mut kept.app else { return };
         (live.who, live.warned, live.registered) = (*who, false, true);
-        live.resume = None;
         live.replay.undrained();
         kept.session.send(encode::connected(ROOT, &live.sid, live.pid.as_deref()), &mut self.fx);
         self.note_recovered(old);
@@ -255,11 +273,10 @@ impl Gateway {
         if live.parked.is_some() {
             return true;
         }
-        if live.pid.is_none() || full {
+        if live.pid.is_none() || live.resume.is_some() || full {
             return false;
         }
         live.parked = Some(until);
-        live.resume = None;
         live.replay.undrained();
         let user = live.who.user;
         self.parked += 1;

@@ -245,6 +245,10 @@ impl Gateway {
         if live.resume.as_ref().is_some_and(|resume| resume.open.is_empty())
             && let Some(resume) = live.resume.take()
         {
+            let newest = self.conns.entry(id).map_or(0, |entry| entry.sent.newest());
+            if let Some(live) = self.conns.live_mut(id) {
+                live.resume_end = newest;
+            }
             self.answer(id, resume.ack, &Answer::Resumed(&resume.answer));
         }
     }

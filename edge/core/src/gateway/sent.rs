@@ -15,6 +15,14 @@ pub(super) type Texts = Vec<(DialectId, Rc<str>)>;
 /// The place of a durable event.
 pub(super) type Place = Option<(RoomId, u64)>;
 
+/// Numbers have the gateway's above these.
+const INDEX_BITS: u32 = 48;
+
+/// The number of the gateway that gave this offset.
+pub(super) fn gateway_of(offset: &str) -> Option<u32> {
+    u32::try_from(u64::from_str_radix(offset, 16).ok()? >> INDEX_BITS).ok()
+}
+
 /// The newest packets of this life.
 #[derive(Debug, Default)]
 pub(super) struct Log {
@@ -34,9 +42,9 @@ struct Packet {
 }
 
 impl Log {
-    pub(super) fn new(random: u64, now: Timestamp) -> Self {
-        // Short enough for a readable offset, and never near the end of the numbers.
-        Self { first: random >> 16, now, ..Self::default() }
+    /// Of the gateway number `index`: a client's offset says which gateway spoke to it last.
+    pub(super) fn new(index: u32, random: u64, now: Timestamp) -> Self {
+        Self { first: (u64::from(index) << INDEX_BITS) | (random >> 17), now, ..Self::default() }
     }
 
     /// The number of the next packet.
@@ -165,6 +173,11 @@ impl Sent {
         u64::from_str_radix(offset, 16).ok().filter(|number| (self.floor..=last).contains(number))
     }
 
+    /// The newest packet of this socket.
+    pub(super) fn newest(&self) -> u64 {
+        self.numbers.back().copied().unwrap_or(self.floor)
+    }
+
     /// Numbers above `number`.
     pub(super) fn above(&self, number: u64) -> impl Iterator<Item = u64> {
         let from = self.numbers.partition_point(|known| *known <= number);
@@ -232,7 +245,8 @@ mod tests {
 
     #[test]
     fn the_gateway_keeps_a_bounded_number_of_bytes_for_a_bounded_time() {
-        let mut log = Log::new(u64::MAX, Timestamp(0));
+        let mut log = Log::new(3, u64::MAX, Timestamp(0));
+        assert_eq!(gateway_of(&format!("{:x}", log.next() + 1_000_000)), Some(3));
         let text: Rc<str> = "x".repeat(1024 * 1024).into();
         let first = log.next();
         for _ in 0..12 {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, user};
 use crate::object::{CallError, CallKey, SocketId};
-use crate::objects::{self, Message};
+use crate::objects::{self, Message, PresenceState, Shown};
 
 fn watch(bench: &mut Bench, n: u64) -> Option<CallKey> {
     let found = bench.take(|to, msg| {
@@ -169,4 +169,76 @@ fn a_half_open_socket_is_found_in_time_and_no_return_is_waited_for() {
     assert_eq!(bench.closed[&socket], 4000);
     let down = bench.take(|_, msg| if let Message::SocketDown { clean, .. } = msg { Some(*clean) } else { None });
     assert_eq!(down.map(|(_, clean)| clean), Some(true));
+}
+
+#[test]
+fn a_storm_of_connects_costs_each_its_contacts_and_is_no_broadcast() {
+    let mut bench = Bench::new();
+    let users = 1_000;
+    let contacts = |n: u64| [n.saturating_sub(1), n + 1].into_iter().filter(move |other| (1..=users).contains(other)).collect::<Vec<u64>>();
+    let mut calls = 0;
+    let sockets: Vec<SocketId> = (1..=users)
+        .map(|n| {
+            let socket = bench.client_seeing(n, &contacts(n));
+            calls += 1;
+            while let Some((call, who)) = bench.take(|to, msg| matches!(msg, Message::Watch { .. }).then(|| to.clone())) {
+                calls += 1;
+                let other = (1..=users).find(|n| objects::user(user(*n)) == who).expect("a user");
+                bench.reply(call, is(other, 1, false));
+            }
+            socket
+        })
+        .collect();
+    assert!(bench.asked.is_empty() && calls <= users * 3, "{calls} calls");
+    // Each User pushes that it is online, once to this gateway.
+    (1..=users).for_each(|n| bench.user_says(user(n), is(n, 2, true)));
+    let frames: usize = sockets.iter().map(|socket| bench.events(*socket).len()).sum();
+    assert_eq!(frames as u64, 2 * (2 * users - 2), "E-012 and E-054 of each contact, nothing of strangers");
+}
+
+#[test]
+fn a_state_is_told_without_a_coming_or_going() {
+    let mut bench = Bench::new();
+    let socket = bench.client_seeing(1, &[2]);
+    let call = watch(&mut bench, 2).expect("asked");
+    bench.reply(call, is(2, 1, true));
+    let shown = |state, text: Option<&str>| Shown { state, last_seen: None, text: text.map(str::to_owned) };
+    let says = |bench: &mut Bench, version, shown: Shown| {
+        let online = shown.state != PresenceState::Offline;
+        bench.user_says(user(2), Message::Presence { user: user(2), epoch: 1, version, online, shown: Some(shown), audience: None });
+    };
+    says(&mut bench, 2, shown(PresenceState::Away, Some("x")));
+    let state = json!({"userId": user(2), "state": "away", "lastSeen": null, "text": "x"});
+    assert_eq!(bench.events(socket), [json!(["presence:state", state])]);
+    says(&mut bench, 2, shown(PresenceState::Away, Some("x")));
+    assert_eq!(bench.events(socket), Vec::<Value>::new(), "a repeated push");
+    says(&mut bench, 3, shown(PresenceState::InCall, None));
+    assert_eq!(bench.events(socket)[0][1]["state"], "in_call");
+    says(&mut bench, 4, shown(PresenceState::Offline, None));
+    assert_eq!(bench.events(socket).len(), 2);
+    let now = bench.now;
+    says(&mut bench, 5, Shown { last_seen: Some(now), ..Shown::default() });
+    assert_eq!(bench.events(socket), Vec::<Value>::new(), "nobody hears how long somebody was gone before");
+}
+
+#[test]
+fn presence_set_goes_to_the_own_user_and_is_acknowledged_by_it() {
+    let mut bench = Bench::with(crate::settings::Settings::default());
+    let socket = bench.client(1);
+    let set = |bench: &mut Bench, ack| bench.emit(socket, Some(ack), json!(["presence:set", {"state": "dnd", "text": null}]));
+    set(&mut bench, 1);
+    let asked = bench.take(|to, msg| (*to == objects::user(user(1))).then(|| msg.clone()));
+    let (call, msg) = asked.expect("asked");
+    assert_eq!(msg, Message::SetPresence { state: PresenceState::Dnd, text: Some(String::new()) });
+    bench.reply(call, Message::Done);
+    assert_eq!(bench.ack(socket, 1), json!({"ok": true}));
+    set(&mut bench, 2);
+    let (call, ()) = bench.take(|_, msg| matches!(msg, Message::SetPresence { .. }).then_some(())).expect("asked");
+    bench.fail(call, CallError::Lost);
+    assert_eq!(bench.ack(socket, 2)["error"]["code"], "NODE_UNAVAILABLE");
+    for ack in 3..=u64::from(crate::limits::PRESENCE_SETS_PER_MINUTE) {
+        set(&mut bench, ack);
+    }
+    set(&mut bench, 99);
+    assert_eq!(bench.ack(socket, 99)["error"]["code"], "RATE_LIMITED");
 }

@@ -158,7 +158,7 @@ fn a_wrong_user_an_unknown_pid_and_a_malformed_offset_begin_anew() {
     bench.accept(2, &[]);
     thief.read(&mut bench);
     assert!(!thief.recovered && thief.sid != client.sid && thief.seqs == [1]);
-    for (pid, offset) in [("3.unknown", "1"), ("", ""), ("9.x", "1"), ("03.x", "1"), (&*"3.".repeat(99), "1")] {
+    for (pid, offset) in [("3.unknown", "3000000000001"), ("", ""), ("9.x", "x"), ("03.x", "+"), (&*"3.".repeat(99), "")] {
         let mut stranger = Client { pid: pid.into(), offset: Some(offset.into()), ..client.clone() };
         stranger.reconnect(&mut bench);
         assert!(!stranger.recovered && stranger.seqs == [1], "{pid}");
@@ -286,6 +286,25 @@ fn what_a_lost_connection_asked_for_is_not_acknowledged_to_the_next() {
     let typing = vec![LiveEvent::Typing { user: user(2), username: "u".into(), on: true }];
     bench.deliver_batch(room(1), &[1, 2], 0, vec![], typing);
     assert_eq!(bench.events(client.socket).len(), 1, "what was asked for is done");
+}
+
+#[test]
+fn in_the_middle_of_a_resume_a_client_begins_anew() {
+    for answered in [false, true] {
+        let mut bench = Bench::new();
+        let mut client = Client::connect(&mut bench, 1);
+        bench.deliver(room(1), &[1], &[4]);
+        client.read(&mut bench);
+        bench.emit(client.socket, Some(1), json!(["sync:resume", {"cursors": {room(1).to_string(): 2}}]));
+        bench.heads(&[(1, 4)]);
+        let (call, _) = bench.pull(1).expect("asked");
+        if answered {
+            bench.page(call, 1, 3..=4, 4);
+        }
+        client.cut(&mut bench);
+        client.reconnect(&mut bench);
+        assert!(!client.recovered, "it has no answer, so it asks again");
+    }
 }
 
 #[test]
@@ -553,6 +572,36 @@ fn the_home_sends_a_third_gateway_to_the_one_that_has_the_session() {
     client.read(&mut third);
     assert_eq!((client.recovered, client.seqs.as_slice()), (true, &[1][..]));
     assert!(second.holds_nothing(), "its half-open connection was closed");
+}
+
+#[test]
+fn the_gateway_that_spoke_last_is_found_though_the_home_forgot_it() {
+    let (mut home, mut other) = gateways();
+    let mut third = Bench::named("gw-2", Settings { rate_limits: false, gateways: 5, ..Settings::default() });
+    let mut client = Client::connect(&mut home, 1);
+    client.cut(&mut home);
+    client.ask_again(&mut other, 1);
+    other.accept(1, &[]);
+    pass(&mut other, "gw-4", &mut home);
+    home.restart(&[]);
+    other.deliver(room(1), &[1], &[1]);
+    client.read(&mut other);
+    client.cut(&mut other);
+    other.deliver(room(1), &[1], &[2]);
+    client.ask_again(&mut third, 1);
+    third.accept(1, &[]);
+    pass(&mut third, "gw-2", &mut other);
+    client.read(&mut third);
+    assert_eq!((client.recovered, client.seqs.as_slice()), (true, &[1, 2][..]));
+    // Where nobody has it, the home is asked last.
+    client.cut(&mut third);
+    third.advance(limits::RECOVERY_MS + 1_000);
+    client.ask_again(&mut other, 1);
+    other.accept(1, &[]);
+    pass(&mut other, "gw-4", &mut third);
+    pass(&mut other, "gw-4", &mut home);
+    client.read(&mut other);
+    assert!(!client.recovered);
 }
 
 #[test]
