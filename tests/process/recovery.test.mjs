@@ -26,8 +26,7 @@ test('after kill -9 a session begins anew, and sync:resume brings what was misse
   assert.equal(b.socket.recovered, false);
   assert.notEqual(b.socket.id, id);
   assert.notEqual(b.socket._pid, pid);
-  await b.resume({ [talk]: Math.max(...b.seqs(talk)) });
-  await b.count('chat:message', 6);
+  await b.resume({ [talk]: 3 });
   // What was live before the resume may have come first (contract 5.1, rule 5).
   assert.deepEqual([...new Set(b.seqs(talk))].sort(), [1, 2, 3, 4, 5, 6]);
   const { length } = b.seqs(talk);
