@@ -2,13 +2,13 @@
 //! and notes what happens. A client that comes back with its `pid` gets what it missed and the same `sid`, here or at
 //! another gateway, which takes the session over. Only memory has it: who is forgotten begins anew, and resumes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
-use wire::{Timestamp, UserId};
+use wire::{RoomId, Timestamp, UserId};
 
 use super::Gateway;
 use super::attachment::Attachment;
@@ -246,17 +246,21 @@ impl Gateway {
         let missed: Vec<u64> = entry.sent.unwritten().collect();
         let Some(live) = self.conns.live_mut(id) else { return };
         let places = missed.into_iter().filter_map(|number| self.log.place(number));
-        live.recovered.clear();
+        let mut runs: BTreeMap<RoomId, Option<(u64, u64)>> = BTreeMap::new();
         for (room, seq) in places.chain(live.replay.unsent_places()) {
-            let first = live.recovered.entry(room).or_insert(seq);
-            *first = seq.min(*first);
+            let run = runs.entry(room).or_insert(Some((seq, seq.saturating_sub(1))));
+            *run = run.filter(|(_, last)| *last + 1 == seq).map(|(first, _)| (first, seq));
         }
+        live.recovered.clear();
         for room in &live.rooms {
             let slot = slot_of(&mut self.rooms, *room, id).filter(|slot| matches!(slot.mode, Mode::Tracked | Mode::Replaying));
-            match slot {
-                Some(slot) => drop(live.recovered.entry(*room).or_insert(slot.next)),
-                None => drop(live.recovered.remove(room)),
-            }
+            let Some(next) = slot.map(|slot| slot.next) else { continue };
+            // Live events of a conversation that had no cursor may have holes.
+            let first = match runs.get(room) {
+                None => Some(next),
+                Some(run) => run.filter(|(_, last)| last + 1 == next).map(|(first, _)| first),
+            };
+            live.recovered.extend(first.map(|first| (*room, first)));
         }
     }
 

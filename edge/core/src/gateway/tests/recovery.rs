@@ -555,6 +555,23 @@ fn a_conversation_without_a_cursor_is_pulled_once_from_what_was_written() {
 }
 
 #[test]
+fn a_resume_after_a_recovery_with_holes_is_an_ordinary_one() {
+    let (mut home, mut other) = gateways();
+    let mut client = Client::connect(&mut home, 1);
+    client.cut(&mut home);
+    // Live only: a batch in between was lost.
+    home.deliver(room(1), &[1], &[3]);
+    home.deliver(room(1), &[1], &[6]);
+    client.ask_again(&mut other, 1);
+    other.accept(1, &[]);
+    pass(&mut other, "gw-4", &mut home);
+    assert!(other.pull(1).is_some());
+    other.emit(client.socket, Some(1), json!(["sync:resume", {"cursors": {room(1).to_string(): 4}}]));
+    other.heads(&[(1, 6)]);
+    assert_eq!(other.pull(1).expect("asked").1.0, 4);
+}
+
+#[test]
 fn the_home_sends_a_third_gateway_to_the_one_that_has_the_session() {
     let (mut home, mut second) = gateways();
     let mut third = Bench::named("gw-2", Settings { rate_limits: false, gateways: 5, ..Settings::default() });
