@@ -233,7 +233,7 @@ mod tests {
     fn attachments_of_the_version_before_have_no_pid() {
         let mut attachment = sample(2);
         let bytes = attachment.encode().expect("fits");
-        let pid = attachment.pid.as_bytes().len() + 1;
+        let pid = attachment.pid.len() + 1;
         let at = bytes.windows(pid - 1).position(|part| part == attachment.pid.as_bytes()).expect("there") - 1;
         let mut older = [&bytes[..at], &bytes[at + pid..]].concat();
         older[0] = VERSION_WITHOUT_PID;
