@@ -3,11 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Device } from '../support/device.mjs';
-import { checkTruth, History, judge, row } from '../support/history.mjs';
-import { direct, group, people, person, wholeHistory } from '../support/people.mjs';
+import { direct, people, person, wholeHistory } from '../support/people.mjs';
 import { Rest } from '../support/rest.mjs';
 import { startServer } from '../support/server.mjs';
+import { Traffic } from '../support/traffic.mjs';
 
 const CYCLES = Number(process.env.CRASH_CYCLES ?? 12);
 const servers = [];
@@ -19,92 +18,27 @@ const start = async (options) => {
   return server;
 };
 
-/** Stored truth of every conversation, written to the log. */
-async function truth(history, conversations, reader) {
-  const final = new Map();
-  for (const id of conversations) final.set(id, await wholeHistory(reader, id));
-  history.write('quiesced');
-  for (const [conversation, rows] of final) history.write('final', { conversation, rows: rows.map(row) });
-  return final;
-}
-
-async function verdict(t, history, name) {
-  history.keep(name);
-  const answer = await judge(history);
-  if (!answer) return t.diagnostic('the history checker is not built; the checks here decide');
-  t.diagnostic(answer.text.trim().split('\n').slice(-12).join(' | '));
-  assert.ok(answer.ok, answer.text);
-}
-
 describe('kill -9', () => {
   test(`M1-M6 ${CYCLES} crashes under traffic: losses 0, duplicates 0`, { timeout: 240_000 + CYCLES * 15_000 }, async (t) => {
     const server = await start();
-    const history = new History();
-    const [ann, bob, cat, dan] = await people(server, 'ann', 'bob', 'cat', 'dan');
-    const pair = (await direct(ann, bob)).id;
-    const crew = (await group(ann, [bob, cat, dan])).id;
-    const trio = (await group(bob, [cat, dan])).id;
-    const device = (who, name, conversations, transports) => new Device(who, { name, conversations, history, transports }).start();
-    const devices = [
-      device(ann, 'ann-ws', [pair, crew], ['websocket']), device(ann, 'ann-default', [pair, crew]), device(bob, 'bob-default', [pair, crew, trio]), device(cat, 'cat-ws', [crew, trio], ['websocket']),
-      device(cat, 'cat-polling', [crew, trio], ['polling']), device(dan, 'dan-default', [crew, trio]),
-    ];
-    await Promise.all(devices.map((one) => one.settled()));
-
-    let on = true;
-    const traffic = devices.map(async (one, n) => {
-      const inFlight = new Set();
-      for (let k = n; on; k += 1) {
-        const id = one.conversations[k % one.conversations.length];
-        const sending = one.send(id).then(() => inFlight.delete(sending));
-        inFlight.add(sending);
-        if (k % 9 === 0) one.read(id);
-        if (inFlight.size >= 8) await Promise.race(inFlight);
-        await sleep(5 + ((k * 7) % 30));
-      }
-      await Promise.all(inFlight);
-    });
-
-    const restarts = [];
+    const traffic = await Traffic.start(server, { upgrade: true });
     const accounts = [];
-    for (let cycle = 0; cycle < CYCLES; cycle += 1) {
-      await sleep(150 + ((cycle * 397) % 900));
+    const before = async () => {
       const newcomer = await person(server, 'newcomer');
       const rotated = await new Rest(server.baseUrl).post('/api/auth/refresh', { refreshToken: newcomer.refreshToken }, { 'x-client-id': 'n' });
       accounts.push([newcomer, rotated.body.refreshToken]);
-      await server.kill();
-      if (cycle % 3 === 2) await sleep(400);
-      const begun = Date.now();
-      await server.start();
-      restarts.push(Date.now() - begun);
-      if (cycle % 4 === 3) {
-        // A crash right after a start, while everybody is coming back.
-        await sleep(30);
-        await server.kill();
-        await server.start();
-      }
-      await Promise.all(devices.map((one) => one.socket.connected || sleep(1)));
-    }
-    on = false;
-    await Promise.all(traffic);
-    await Promise.all(devices.map((one) => one.settled()));
-
-    const heads = new Map();
-    for (const id of [pair, crew, trio]) heads.set(id, (await wholeHistory(bob, id)).length);
-    await Promise.all(devices.map((one) => one.caughtUp(heads)));
-    const final = await truth(history, [pair, crew, trio], bob);
-    devices.forEach((one) => one.close());
-
-    const acked = devices.flatMap((one) => one.acked);
-    t.diagnostic(`${acked.length} acknowledged sends, ${devices.reduce((sum, one) => sum + one.connections, 0)} connections, restarts ${Math.min(...restarts)}-${Math.max(...restarts)} ms, refusals ${JSON.stringify(devices.flatMap((one) => one.refusals))}`);
-    assert.deepEqual(devices.flatMap((one) => one.faults), []);
-    assert.ok(acked.length > CYCLES * 10, 'there was traffic');
-    checkTruth(final, acked, devices);
+    };
+    const after = () => Promise.all(traffic.devices.map((one) => one.socket.connected || sleep(1)));
+    traffic.go({ pause: 30 });
+    const restarts = await traffic.crashes(CYCLES, { before, after });
+    await traffic.stop(60_000);
+    const acked = await traffic.check(t, 'crash');
+    t.diagnostic(`restarts ${Math.min(...restarts)}-${Math.max(...restarts)} ms`);
+    assert.ok(acked > CYCLES * 10, 'there was traffic');
     for (const [newcomer, refreshToken] of accounts) {
       assert.equal((await new Rest(server.baseUrl).post('/api/auth/login', { email: newcomer.email, password: newcomer.password })).status, 200, 'an acknowledged registration is there');
       assert.equal((await new Rest(server.baseUrl).post('/api/auth/refresh', { refreshToken }, { 'x-client-id': 'n' })).status, 200, 'a rotated token works');
     }
-    await verdict(t, history, 'crash');
     await server.stop();
   });
 

@@ -1,5 +1,7 @@
-// A small REST client: every answer with status, headers, text and, where it is JSON, the parsed body.
+// A small REST client: every answer with status, headers, text and, where it is JSON, the parsed body. What the OpenAPI
+// document says of an answer is checked with each of them.
 import { connect } from 'node:net';
+import { conforms } from './openapi.mjs';
 
 /**
  * @typedef {{status: number, headers: Headers, text: string, body: any}} Answer
@@ -33,7 +35,9 @@ export class Rest {
     const text = await response.text();
     let parsed;
     if (/json/.test(response.headers.get('content-type') ?? '')) parsed = JSON.parse(text);
-    return { status: response.status, headers: response.headers, text, body: parsed };
+    const answer = { status: response.status, headers: response.headers, text, body: parsed };
+    conforms(method, path, answer);
+    return answer;
   }
 
   get(path, headers) { return this.request('GET', path, undefined, headers); }

@@ -126,10 +126,10 @@ export class Server {
 
   /** Starts the process and waits for its line; the port stays the same over restarts. */
   async start() {
-    const { args = [], env = {}, conformance } = this.options;
+    const { args = [], env = {}, conformance, privatePort = 0 } = this.options;
     const started = await compiledOnce();
     try {
-      await this.#launch(args, env, conformance);
+      await this.#launch(args, env, conformance, privatePort);
     } finally {
       started(Boolean(this.baseUrl));
     }
@@ -140,8 +140,8 @@ export class Server {
     return this;
   }
 
-  async #launch(args, env, conformance) {
-    const more = ['--private-port', '0'];
+  async #launch(args, env, conformance, privatePort) {
+    const more = ['--private-port', String(privatePort)];
     if (conformance) {
       this.conformancePort ??= await freePort();
       more.push('--conformance-port', String(this.conformancePort));
@@ -187,7 +187,7 @@ export class Server {
 }
 
 /**
- * @param {{args?: string[], env?: Record<string, string>, data?: string, port?: number, conformance?: boolean}} [options]
+ * @param {{args?: string[], env?: Record<string, string>, data?: string, port?: number, conformance?: boolean, privatePort?: number}} [options]
  * @returns {Promise<Server>}
  */
 export function startServer(options = {}) {

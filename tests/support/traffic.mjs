@@ -24,17 +24,19 @@ export class Traffic {
     this.loops = [];
   }
 
-  static async start(server) {
+  /** `upgrade`: devices of bob and dan begin with polling, as a stock client does. */
+  static async start(server, { upgrade = false } = {}) {
     const history = new History();
     const [ann, bob, cat, dan] = await people(server, 'ann', 'bob', 'cat', 'dan');
     const pair = (await direct(ann, bob)).id;
     const crew = (await group(ann, [bob, cat, dan])).id;
     const trio = (await group(bob, [cat, dan])).id;
     const device = (who, name, conversations, transports) => new Device(who, { name, conversations, history, transports }).start();
+    const [plain, kind] = upgrade ? [undefined, 'default'] : [['websocket'], 'ws'];
     const devices = [
       device(ann, 'ann-ws', [pair, crew], ['websocket']), device(ann, 'ann-default', [pair, crew]),
-      device(bob, 'bob-ws', [pair, crew, trio], ['websocket']), device(cat, 'cat-ws', [crew, trio], ['websocket']),
-      device(cat, 'cat-polling', [crew, trio], ['polling']), device(dan, 'dan-ws', [crew, trio], ['websocket']),
+      device(bob, `bob-${kind}`, [pair, crew, trio], plain), device(cat, 'cat-ws', [crew, trio], ['websocket']),
+      device(cat, 'cat-polling', [crew, trio], ['polling']), device(dan, `dan-${kind}`, [crew, trio], plain),
     ];
     await Promise.all(devices.map((one) => one.settled()));
     return new Traffic({ server, history, ann, bob, cat, dan, pair, crew, trio, devices, conversations: [pair, crew, trio] });
@@ -56,6 +58,31 @@ export class Traffic {
       await Promise.all(inFlight);
     });
     return this;
+  }
+
+  /**
+   * Kills the server and starts it again, every fourth time once more while everybody is coming back. `before` and `after`
+   * run around each of them.
+   * @returns {Promise<number[]>} milliseconds of each restart
+   */
+  async crashes(cycles, { before = () => {}, after = () => {} } = {}) {
+    const restarts = [];
+    for (let cycle = 0; cycle < cycles; cycle += 1) {
+      await sleep(150 + ((cycle * 397) % 900));
+      await before();
+      await this.server.kill();
+      if (cycle % 3 === 2) await sleep(400);
+      const begun = Date.now();
+      await this.server.start();
+      restarts.push(Date.now() - begun);
+      if (cycle % 4 === 3) {
+        await sleep(30);
+        await this.server.kill();
+        await this.server.start();
+      }
+      await after();
+    }
+    return restarts;
   }
 
   /** No more sends; all of them are resolved. */

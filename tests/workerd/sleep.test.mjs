@@ -213,23 +213,8 @@ describe('sleep', { concurrency: true }, () => {
     const friend = await person(server, 'friend');
     await group(friend, [traffic.ann, traffic.cat, traffic.dan]);
     const lost = traffic.devices.filter((one) => one.person === traffic.dan);
-    const restarts = [];
     traffic.go();
-    for (let cycle = 0; cycle < CYCLES; cycle += 1) {
-      await sleep(150 + ((cycle * 397) % 900));
-      await server.kill();
-      if (cycle % 3 === 2) await sleep(400);
-      const begun = Date.now();
-      await server.start();
-      restarts.push(Date.now() - begun);
-      if (cycle % 4 === 3) {
-        // Once more while everybody is coming back.
-        await sleep(30);
-        await server.kill();
-        await server.start();
-      }
-      assert.ok(!gone.socket.connected);
-    }
+    const restarts = await traffic.crashes(CYCLES, { after: () => assert.ok(!gone.socket.connected) });
     await traffic.stop(60_000);
     await traffic.check(t, 'runtime-crash');
     t.diagnostic(`restarts ${Math.min(...restarts)}-${Math.max(...restarts)} ms`);

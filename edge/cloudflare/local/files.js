@@ -6,6 +6,9 @@ const TYPES = {
   txt: 'text/plain; charset=utf-8', wasm: 'application/wasm', webmanifest: 'application/manifest+json', webp: 'image/webp', woff2: 'font/woff2',
 };
 
+/** Whether the Worker comes first: one of its rules fits, and none with `!`. */
+const workerFirst = (all, path) => all.some((rule) => matches(rule, path)) && !all.some((rule) => rule.startsWith('!') && matches(rule.slice(1), path));
+
 const matches = (rule, path) => (rule.endsWith('*') ? path.startsWith(rule.slice(0, -1)) : path === rule);
 
 /** Headers of `_headers` for this path: a line with a path, below it indented lines with headers. */
@@ -23,7 +26,7 @@ export default {
   async fetch(request, { FILES, HEADERS, WORKER, WORKER_FIRST }) {
     const { pathname } = new URL(request.url);
     const read = request.method === 'GET' || request.method === 'HEAD';
-    if (!read || pathname.endsWith('/') || pathname === '/_headers' || WORKER_FIRST.some((rule) => matches(rule, pathname))) {
+    if (!read || pathname.endsWith('/') || pathname === '/_headers' || workerFirst(WORKER_FIRST, pathname)) {
       return WORKER.fetch(request);
     }
     const file = await FILES.fetch(`http://files${pathname}`, { method: request.method });

@@ -57,7 +57,7 @@ impl People {
         let wanted = requests.len();
         requests.push(json!({"type": "close"}));
         let text = self.post(json!({"requests": requests}).to_string()).await.map_err(|error| unavailable(&error.to_string()))?;
-        let mut reply: Json = serde_json::from_str(&text).map_err(|error| unavailable(&error.to_string()))?;
+        let mut reply: Json = serde_json::from_slice(text.as_bytes()).map_err(|error| unavailable(&error.to_string()))?;
         let Some(results) = reply["results"].as_array_mut() else { return Err(unavailable("no results")) };
         let answers = results.iter_mut().take(wanted).map(|one| match one["type"].as_str() {
             Some("ok") => Ok(one["response"].take()),

@@ -18,6 +18,8 @@ fn migrations(kind: Kind) -> &'static [&'static str] {
         Kind::Room => &[
             include_str!("../../../schema/migrations/room/0001_room.sql"),
             include_str!("../../../schema/migrations/room/0002_keys.sql"),
+            include_str!("../../../schema/migrations/room/0003_events.sql"),
+            include_str!("../../../schema/migrations/room/0004_groups.sql"),
         ],
         Kind::Gateway => &[include_str!("../../../schema/migrations/gateway/0001_gateway.sql")],
         Kind::User => &[

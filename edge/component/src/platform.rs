@@ -71,6 +71,10 @@ impl Platform for SpinPlatform {
         &self.config.settings
     }
 
+    fn openapi(&self) -> Option<&'static str> {
+        Some(include_str!("../../../schema/openapi.json"))
+    }
+
     async fn read(&self, statement: Statement) -> Result<Rows, StoreError> {
         if self.config.database == Database::RoomHost {
             let rows = self.elsewhere(internal::PEOPLE_READ, vec![statement]).await?;

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 use wire::{ErrorCode, MessageId, MessageKind};
 
 use crate::error::Failure;
-use crate::limits::{CLIENT_ID_BYTES, METADATA_BYTES};
-use crate::objects::NewMessage;
+use crate::limits::{CLIENT_ID_BYTES, EMOJI_BYTES, METADATA_BYTES};
+use crate::objects::{MessageChange, NewMessage};
 use crate::settings::Settings;
 
 /// Reads `content`, `type`, `clientId`, `replyTo`, `attachmentIds` and `metadata` of a `chatcall` envelope.
@@ -44,6 +44,62 @@ pub fn check(
         reply_to: reply_to_of(reply_to)?,
         metadata: metadata_of(metadata)?,
     })
+}
+
+/// Reads the text of an edit.
+///
+/// # Errors
+/// `INVALID_DATA` as for the text of a send.
+pub fn edit_of(content: Option<&Value>, settings: &Settings) -> Result<MessageChange, Failure> {
+    Ok(MessageChange::Edit { content: content_of(content, settings.max_text_code_points)? })
+}
+
+/// Reads a reaction, set or taken back: one emoji.
+///
+/// # Errors
+/// `INVALID_DATA` for anything else.
+pub fn reaction_of(emoji: Option<&str>, on: bool) -> Result<MessageChange, Failure> {
+    match emoji.filter(|text| text.len() <= EMOJI_BYTES && is_one_emoji(text)) {
+        Some(emoji) => Ok(MessageChange::React { emoji: emoji.to_owned(), on }),
+        None => Err(Failure::invalid("emoji", "One emoji is expected")),
+    }
+}
+
+/// Emoji sequences of UTS #51, with whole blocks for the characters: a key, a flag, or pictographs joined by U+200D, each
+/// with a variation selector, a skin tone or tags.
+fn is_one_emoji(text: &str) -> bool {
+    let symbols: Vec<char> = text.chars().collect();
+    if let ['0'..='9' | '#' | '*', rest @ ..] = &symbols[..] {
+        return matches!(rest, ['\u{20e3}'] | ['\u{fe0f}', '\u{20e3}']);
+    }
+    if let [first, second] = &symbols[..]
+        && is_regional(*first)
+    {
+        return is_regional(*second);
+    }
+    symbols.split(|symbol| *symbol == '\u{200d}').all(|part| match part {
+        [first, rest @ ..] if is_pictograph(*first) => {
+            let (looks, tags) = rest.split_at(rest.iter().take_while(|symbol| is_look(**symbol)).count());
+            looks.len() <= 1 && tags.iter().all(|symbol| matches!(symbol, '\u{e0020}'..='\u{e007f}'))
+        }
+        _ => false,
+    })
+}
+
+fn is_regional(symbol: char) -> bool {
+    matches!(symbol, '\u{1f1e6}'..='\u{1f1ff}')
+}
+
+fn is_look(symbol: char) -> bool {
+    matches!(symbol, '\u{fe0e}' | '\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}')
+}
+
+fn is_pictograph(symbol: char) -> bool {
+    matches!(symbol,
+        '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{2122}' | '\u{2139}' | '\u{2194}'..='\u{21aa}'
+        | '\u{231a}'..='\u{23ff}' | '\u{24c2}' | '\u{25aa}'..='\u{25fe}' | '\u{2600}'..='\u{27bf}'
+        | '\u{2934}' | '\u{2935}' | '\u{2b05}'..='\u{2b55}' | '\u{3030}' | '\u{303d}' | '\u{3297}' | '\u{3299}'
+        | '\u{1f000}'..='\u{1faff}') && !is_regional(symbol)
 }
 
 fn content_of(content: Option<&Value>, most: usize) -> Result<String, Failure> {
@@ -146,6 +202,20 @@ mod tests {
         for bad in ["a\u{0}", "\u{1b}[1m", "a\rb", "\u{1f}"] {
             assert_eq!(bad_field(json!({"content": bad})).as_deref(), Some("content"), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_reaction_is_one_emoji() {
+        let accepted = |text: &str| reaction_of(Some(text), true).is_ok();
+        for one in ["👍", "❤", "❤\u{fe0f}", "👍🏽", "👩\u{200d}💻", "👨\u{200d}👩\u{200d}👧\u{200d}👦", "🇮🇳", "1\u{fe0f}\u{20e3}", "#\u{20e3}",
+            "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}", "🏳\u{fe0f}\u{200d}🌈", "🧑🏿\u{200d}🚀", "©", "🫡"] {
+            assert!(accepted(one), "{one}");
+        }
+        for other in ["", "a", "1", "👍👍", "🇮", "🇮🇳🇮", "👍 ", "\u{200d}", "👍\u{200d}", "\u{fe0f}", "ab", "é", "👍\u{301}", "❤\u{fe0f}\u{fe0f}",
+            "<b>", "👩\u{200d}a", &"👩\u{200d}".repeat(20)] {
+            assert!(!accepted(other), "{other}");
+        }
+        assert!(reaction_of(None, false).is_err());
     }
 
     #[test]

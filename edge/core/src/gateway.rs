@@ -32,6 +32,7 @@ use wire::{RoomId, Timestamp, UserId};
 
 use crate::auth::Claims;
 use crate::effects::Effects;
+use crate::dialect::ServerEvent;
 use crate::engineio;
 use crate::error::Failure;
 use crate::limits;
@@ -161,6 +162,13 @@ impl Gateway {
             }
             Message::Sees { user, sees, gone } => {
                 self.sees_changed(user, sees, &gone, now);
+                self.fx.reply(from, call, Message::Done);
+            }
+            Message::ContactNews { user, news } => {
+                for id in self.conns_of(user) {
+                    self.emit(id, &ServerEvent::Contact { news: &news });
+                    self.settle(id, now);
+                }
                 self.fx.reply(from, call, Message::Done);
             }
             Message::CloseSessions { user, sessions, reason } => {

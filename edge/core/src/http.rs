@@ -6,17 +6,23 @@
 
 mod auth;
 mod caller;
+mod changes;
 mod contacts;
 mod conversations;
 pub mod cors;
+mod groups;
 mod headers;
 mod input;
 mod messages;
+mod passwords;
+mod presence;
 mod rates;
 mod reply;
 mod route;
+mod search;
 mod sessions;
 mod system;
+mod users;
 
 use wire::{ErrorCode, Timestamp};
 
@@ -31,6 +37,7 @@ use reply::Reply;
 use route::{Endpoint, Found};
 
 pub use crate::object::Response;
+pub use passwords::reset_token;
 pub use route::hashes_password;
 
 /// A request as a host hands it over.
@@ -112,15 +119,44 @@ impl<P: Platform> Call<'_, P> {
             Endpoint::Refresh => sessions::refresh(self).await,
             Endpoint::Logout => sessions::logout(self).await,
             Endpoint::LogoutAll => sessions::logout_all(self).await,
+            Endpoint::Sessions => sessions::list(self).await,
+            Endpoint::EndSession => sessions::end(self).await,
+            Endpoint::ChangePassword => passwords::change(self).await,
+            Endpoint::RequestReset => passwords::request_reset(self).await,
+            Endpoint::ResetPassword => passwords::reset(self).await,
+            Endpoint::SearchUsers => users::search(self).await,
+            Endpoint::ShowUser => users::show(self).await,
+            Endpoint::ChangeProfile => users::change(self).await,
+            Endpoint::Settings => users::settings(self).await,
+            Endpoint::ChangeSettings => users::change_settings(self).await,
+            Endpoint::Contacts => contacts::list(self).await,
+            Endpoint::PendingContacts => contacts::pending(self).await,
+            Endpoint::BlockedContacts => contacts::blocked(self).await,
+            Endpoint::RemoveContact => contacts::remove(self).await,
             Endpoint::RequestContact => contacts::request(self).await,
             Endpoint::AnswerContact => contacts::answer(self).await,
             Endpoint::Conversations => conversations::list(self).await,
             Endpoint::CreateConversation => conversations::create(self).await,
+            Endpoint::Conversation => groups::show(self).await,
+            Endpoint::UpdateConversation => groups::update(self).await,
+            Endpoint::AddMembers => groups::add(self).await,
+            Endpoint::RemoveMember => groups::remove(self).await,
+            Endpoint::SetRole => groups::set_role(self).await,
+            Endpoint::LeaveConversation => groups::leave(self).await,
+            Endpoint::SetMine => groups::set_mine(self).await,
+            Endpoint::MarkRead => groups::mark_read(self).await,
             Endpoint::History => messages::history(self).await,
             Endpoint::SendMessage => messages::send(self).await,
             Endpoint::Events => messages::events(self).await,
+            Endpoint::EditMessage => changes::edit(self).await,
+            Endpoint::DeleteMessage => changes::delete(self).await,
+            Endpoint::Edits => changes::edits(self).await,
+            Endpoint::React => changes::react(self, true).await,
+            Endpoint::Unreact => changes::react(self, false).await,
+            Endpoint::Search => search::messages(self).await,
             Endpoint::Health => Ok(system::health(self).await),
             Endpoint::Info => Ok(system::info(self)),
+            Endpoint::Openapi => system::openapi(self),
             Endpoint::Page => Ok(system::page(self)),
         }
     }

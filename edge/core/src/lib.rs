@@ -18,6 +18,7 @@ pub mod objects;
 pub mod platform;
 pub mod rate;
 pub mod room;
+pub mod search;
 pub mod settings;
 pub mod shard;
 pub mod socketio;

@@ -68,6 +68,10 @@ pub const PULL_RETRIES: u32 = 5;
 pub const SOCKET_CONVERSATIONS: usize = 5_000;
 /// Members of a conversation.
 pub const CONVERSATION_MEMBERS: usize = 1_000;
+/// Members listed in E-041; whoever needs all of a larger conversation reads it.
+pub const CREATED_MEMBERS: usize = 500;
+/// Users that one message mentions by name.
+pub const MENTIONED_USERS: usize = 50;
 /// Members up to which marks of a conversation are listed in `sync:resume` acks.
 pub const MARKS_MEMBERS: usize = 100;
 /// Members up to which a conversation makes people see each other's presence.
@@ -132,8 +136,8 @@ pub const TELL_AGAIN_MS: u64 = 5_000;
 pub const DEDUPE_MS: u64 = 7 * 24 * 3_600_000;
 /// Keys of repeated sends that a Room keeps at most: 1.6 sends a second over [`DEDUPE_MS`].
 pub const DEDUPE_KEYS: usize = 1_000_000;
-/// A bundle of keys is stored with every so many seqs; the keys above it are among the messages that a start loads.
-pub const KEYS_BUNDLE: u64 = 64;
+/// A bundle of keys is stored with every so many messages; the keys above it are among the messages that a start loads.
+pub const KEYS_BUNDLE: usize = 64;
 /// Sends without `clientId` whose call a Room remembers, against repetition between objects.
 pub const CALLS_REMEMBERED: usize = 64;
 /// Messages per minute of one user (V-27).
@@ -164,18 +168,42 @@ pub const PASSWORD_MAX_BYTES: usize = 72;
 pub const USERNAME_CHARS: usize = 50;
 /// Longest e-mail address, in bytes.
 pub const EMAIL_BYTES: usize = 255;
+/// Longest status text, in characters.
+pub const STATUS_CHARS: usize = 200;
+/// Longest text about oneself, in characters.
+pub const BIO_CHARS: usize = 1_000;
+/// Longest text of `profile` (mobile, gender, user type), in characters.
+pub const PROFILE_CHARS: usize = 100;
+/// Shortest and longest text to search people by, in characters (V-23).
+pub const SEARCH_CHARS: std::ops::RangeInclusive<usize> = 2..=50;
+/// People that one search finds.
+pub const SEARCH_RESULTS: u64 = 20;
+/// Rows of a list of contacts.
+pub const CONTACTS_LISTED: u64 = 2_000;
+/// Contacts in one answer whose presence is asked for; the rest is shown offline.
+pub const CONTACTS_ASKED: usize = 300;
+/// Conversations that are told of a change of a person, newest activity first.
+pub const ROOMS_TOLD: u64 = 2_000;
 /// Longest conversation name, in characters.
 pub const GROUP_NAME_CHARS: usize = 100;
 /// Longest `clientId`, in bytes of printable ASCII.
 pub const CLIENT_ID_BYTES: usize = 64;
 /// Longest `metadata` of a message, in bytes of JSON.
 pub const METADATA_BYTES: usize = 8 * 1024;
+/// Different reactions to a message.
+pub const REACTIONS: usize = 20;
+/// Longest emoji of a reaction, in bytes.
+pub const EMOJI_BYTES: usize = 64;
+/// Users listed with a reaction.
+pub const REACTION_USERS: usize = 100;
 /// Ids in one `chat:markRead`.
 pub const MARK_READ_IDS: usize = 500;
 /// Page of history.
 pub const PAGE_DEFAULT: u64 = 50;
 /// Longest page of history.
 pub const PAGE_MAX: u64 = 200;
+/// Conversations of a person among which a bare message id is looked for.
+pub const CONVERSATIONS_SEARCHED: u64 = 10_000;
 /// Longest conversation list.
 pub const CONVERSATIONS_MAX: u64 = 500;
 /// A repeated refresh by the same client gets the same successor within this time (S2).
@@ -199,6 +227,14 @@ pub const WRONG_LOGINS_PER_ACCOUNT: Rate = Rate { burst: 5, window_ms: 15 * 60_0
 pub const WRONG_LOGINS_PER_ADDRESS: Rate = Rate { burst: 50, window_ms: 3_600_000 };
 /// Registrations of one address.
 pub const REGISTRATIONS_PER_ADDRESS: Rate = Rate { burst: 5, window_ms: 3_600_000 };
+/// Links to a new password that one account may ask for.
+pub const RESETS_PER_ACCOUNT: Rate = Rate { burst: 3, window_ms: 3_600_000 };
+/// Contact requests of one user.
+pub const CONTACT_REQUESTS_PER_USER: Rate = Rate { burst: 30, window_ms: 3_600_000 };
+/// Changes of the own profile or settings by one user.
+pub const PROFILE_CHANGES_PER_USER: Rate = Rate { burst: 30, window_ms: 60_000 };
+/// Life of a link to a new password.
+pub const RESET_MS: u64 = 30 * 60_000;
 /// Refreshes of one user.
 pub const REFRESHES_PER_USER: Rate = Rate { burst: 30, window_ms: 60_000 };
 /// A bucket untouched for this long is full again, whatever its rate.
@@ -213,3 +249,21 @@ pub const LIST_MEMBERS: u64 = 20_000;
 pub const DEVICE_CHARS: usize = 200;
 /// How often a handler tells a User of a revocation before it gives up.
 pub const REVOKE_TRIES: usize = 3;
+/// New messages of a conversation are entered into the search index this long after the first of them.
+pub const INDEX_AFTER_MS: u64 = 700;
+/// Events in one batch for the search index: below 1 MB of the longest messages.
+pub const INDEX_EVENTS: u64 = 100;
+/// A conversation whose newest message is older than this, and not in the index, was forgotten there.
+pub const INDEX_LATE_MS: u64 = 4_000;
+/// Forgotten conversations that one search wakes.
+pub const INDEX_WAKES: u64 = 8;
+/// Messages that the full text may find in all conversations together; for more of them the caller's own are read through.
+pub const SEARCH_CANDIDATES: u64 = 20_000;
+/// Shortest and longest question of a search of messages, in characters (V-23).
+pub const QUESTION_CHARS: std::ops::RangeInclusive<usize> = 2..=200;
+/// Hits in one answer of a search, and at most.
+pub const SEARCH_HITS: u64 = 20;
+/// At most.
+pub const SEARCH_HITS_MAX: u64 = 50;
+/// Searches of one user.
+pub const SEARCHES_PER_USER: Rate = Rate { burst: 30, window_ms: 60_000 };

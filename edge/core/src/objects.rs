@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use wire::{Conversation, ConversationType, Member, MessageId, MessageKind, RoomId, SessionId, Timestamp, UserId};
+use wire::{Conversation, ConversationType, Member, MemberRole, MessageId, MessageKind, RoomId, SessionId, Timestamp, UserId};
 
 use crate::error::Failure;
 use crate::object::{Kind, ObjectId};
@@ -63,6 +63,13 @@ pub struct Profile {
     pub avatar_url: Option<String>,
     #[serde(default)]
     pub status: String,
+    /// Sends and sees read marks (G-20).
+    #[serde(default = "yes")]
+    pub receipts: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a person sends (E-004, G-22), already checked by the caller with [`crate::content::check`].
@@ -78,12 +85,115 @@ pub struct NewMessage {
     pub metadata: Option<Value>,
 }
 
-/// A durable event of a conversation. Replay renders the current row of a message.
+/// What a person does with a message that was sent, already checked by the caller with [`crate::content`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageChange {
+    Edit { content: String },
+    Delete,
+    React { emoji: String, on: bool },
+}
+
+/// A row of G-24: what an edit replaced, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edit {
+    pub content: String,
+    pub edited_at: Timestamp,
+}
+
+/// A durable event of a conversation. Replay renders the current row of a message, and later events after it. On their
+/// way to a Gateway reactions name everybody; [`seen_by`] makes them what one person sees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoomEvent {
     /// E-005.
     Message { message: wire::Message },
+    Edited(Edited),
+    Deleted(Deleted),
+    Reaction(Reacted),
+    Updated(Updated),
+    MemberAdded(MemberAdded),
+    MemberRemoved(MemberRemoved),
+}
+
+/// E-036. The fields of this and of what follows are named as clients read them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Edited {
+    pub message: wire::Message,
+}
+
+/// E-038.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deleted {
+    #[serde(rename = "messageId")]
+    pub message_id: MessageId,
+    pub by: UserId,
+    pub deleted_at: Timestamp,
+}
+
+/// E-040.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reacted {
+    pub message_id: MessageId,
+    pub user_id: UserId,
+    pub emoji: String,
+    pub on: bool,
+    /// All of the message's, as they are now.
+    pub reactions: Vec<wire::Reaction>,
+}
+
+/// E-042.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Updated {
+    pub by: UserId,
+    /// `name` and `avatar_url`, those that changed.
+    pub changes: Value,
+}
+
+/// E-043.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberAdded {
+    pub by: UserId,
+    pub member: Member,
+}
+
+/// E-044.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberRemoved {
+    pub by: UserId,
+    pub user_id: UserId,
+    pub reason: Removal,
+}
+
+/// Why somebody is no longer a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Removal {
+    Left,
+    Removed,
+    /// The account is gone.
+    Deleted,
+}
+
+impl RoomEvent {
+    /// The reactions it shows, which look different to each person.
+    pub fn reactions(&mut self) -> Option<&mut Vec<wire::Reaction>> {
+        match self {
+            Self::Message { message } | Self::Edited(Edited { message }) => Some(&mut message.reactions),
+            Self::Reaction(reacted) => Some(&mut reacted.reactions),
+            _ => None,
+        }
+    }
+}
+
+/// Reactions that name everybody, as one person sees them; `None`: somebody who is in none of them.
+pub fn seen_by(reactions: &mut [wire::Reaction], viewer: Option<UserId>) {
+    for reaction in reactions {
+        reaction.me = viewer.is_some_and(|viewer| reaction.user_ids.contains(&viewer));
+        reaction.user_ids.truncate(crate::limits::REACTION_USERS);
+    }
 }
 
 /// A durable event with its number.
@@ -103,6 +213,36 @@ pub enum LiveEvent {
     Read { user: UserId, ids: Vec<MessageId>, up_to: u64 },
     /// E-034: to every socket of every member.
     Receipts { user: UserId, delivered_seq: u64, read_seq: u64 },
+    /// E-041: to every socket of these members, ahead of everything else of the conversation.
+    Created { users: Vec<UserId>, conversation: Box<Conversation> },
+    /// E-045: to every socket of somebody who is no member any more, after everything else of the conversation.
+    Dismissed { user: UserId, reason: Removal },
+    /// For sockets of these members only, or for those of all others.
+    For { these: Vec<UserId>, only: bool, event: Box<LiveEvent> },
+}
+
+/// What somebody wants of a conversation (G-04).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupChange {
+    Update { name: Option<String>, no_avatar: bool },
+    /// People that the caller may add; members among them stay as they are.
+    Add { members: Vec<Profile> },
+    Remove { user: UserId },
+    Role { user: UserId, role: MemberRole },
+    Leave,
+    /// A time that is over ends the silence; in direct conversations too.
+    Mine { muted_until: Option<Timestamp>, level: Option<Level> },
+}
+
+/// What a member wants to be told of while away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    #[default]
+    All,
+    Mentions,
+    None,
 }
 
 /// How a person is there. Chosen (E-053): the first four. Seen by others (E-054): never `Invisible`.
@@ -278,6 +418,8 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gone: Vec<UserId>,
     },
+    /// E-051, E-052: for every socket of the user.
+    ContactNews { user: UserId, news: ContactNews },
     /// Close these sessions' sockets (`None`: all of the user), `auth:revoked` first. Reply: [`Message::Done`].
     CloseSessions { user: UserId, sessions: Option<Vec<SessionId>>, reason: String },
 
@@ -295,27 +437,54 @@ pub enum Message {
     /// Where are your sockets? Keep me told until [`Message::Forget`]. Reply: [`Message::Moved`].
     Locate { room: RoomId },
     Forget { room: RoomId },
-    /// Membership changed: whom the user may see may have changed. Reply: [`Message::Done`].
-    MembershipChanged { room: RoomId },
+    /// Membership changed: whom the user may see may have changed. `gone`: the user itself is no longer a member, and the
+    /// Room need not be told any more. `about`: who may be out of sight now. Reply: [`Message::Moved`].
+    MembershipChanged {
+        room: RoomId,
+        #[serde(default)]
+        gone: bool,
+        #[serde(default)]
+        about: Vec<UserId>,
+    },
     // ---- User -> Room
     /// `version` rises with each change of one life (`epoch`) of the User. A Room that is not loaded answers
     /// [`Message::Forget`], where it is asked.
     Moved { user: UserId, epoch: u64, version: u64, gateways: Vec<Location> },
     /// In a direct conversation: `by` blocked the other person, or no longer. Reply: [`Message::Done`].
     Blocked { by: UserId, on: bool },
+    /// How a member is shown from now on. Reply: [`Message::Done`].
+    PersonIs { profile: Profile },
 
     // ---- Http -> User
     /// Sessions are over (`None`: all; then tokens with a version below `version` too). Reply: [`Message::Done`] after
     /// it is durable.
     Revoke { sessions: Option<Vec<SessionId>>, version: Option<u64>, reason: String },
+    /// The people database shows this person differently now: the Rooms must know. Reply: [`Message::Done`], when those
+    /// within reach do.
+    PersonChanged,
+    /// Are you online, as far as `by` may know? Reply: [`Message::Presence`].
+    AskPresence { by: UserId },
     /// asks `other` (known to exist). Reply: [`Message::ContactIs`].
-    ContactRequest { me: Actor, other: UserId },
+    ContactRequest {
+        me: Actor,
+        other: UserId,
+        /// `me` as others see it, for E-051.
+        #[serde(default)]
+        profile: Option<Profile>,
+    },
     /// Reply: [`Message::ContactIs`] or [`Message::Refused`].
     ContactAnswer { me: Actor, other: UserId, answer: ContactAnswer },
     ContactIs { status: ContactStatus, fresh: bool },
     // ---- User -> User, by outbox
     /// The state of my side of the pair after a change of mine, `version` rising per pair and side.
-    ContactChanged { from: UserId, change: ContactChange, version: u64 },
+    ContactChanged {
+        from: UserId,
+        change: ContactChange,
+        version: u64,
+        /// Who asked, for E-051.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<Profile>,
+    },
 
     // ---- Gateway or Http -> Room
     /// E-002. Reply: [`Message::Joined`].
@@ -328,6 +497,14 @@ pub enum Message {
         /// The same `clientId` was sent before: this is the first answer.
         repeated: bool,
     },
+    /// E-035, E-037, E-039, G-05, G-06. Reply: [`Message::Changed`].
+    Change { user: UserId, message: MessageId, change: MessageChange },
+    /// The message as it is now.
+    Changed { message: wire::Message },
+    /// G-24. Reply: [`Message::EditsAre`].
+    Edits { user: UserId, message: MessageId },
+    /// Oldest first, at most [`crate::limits::PAGE_MAX`] of the newest.
+    EditsAre { edits: Vec<Edit> },
     /// E-006, E-007.
     Typing { from: Actor, on: bool },
     /// E-008, G-10. Reply: [`Message::Marked`].
@@ -363,10 +540,14 @@ pub enum Message {
         /// `before` cursor of the next older page, while there is one.
         next_before: Option<MessageId>,
     },
+    /// G-07: the rows of these messages. Reply: [`Message::HistoryPage`], in the order of their seqs.
+    Look { user: UserId, seqs: Vec<u64> },
     /// R-11, idempotent by the room's id. Reply: [`Message::View`].
     Create { kind: ConversationType, name: Option<String>, by: UserId, members: Vec<Profile> },
-    /// G-21. Reply: [`Message::View`].
+    /// G-21. Reply: [`Message::View`] with the last message.
     Describe { user: UserId },
+    /// G-04. Reply: [`Message::View`], or [`Message::Done`] for what only concerns the caller.
+    Group { by: UserId, change: GroupChange },
     View { conversation: Conversation },
 
     // ---- Room -> Gateway
@@ -403,6 +584,8 @@ pub enum ContactAnswer {
     Accepted,
     Declined,
     Blocked,
+    /// G-03: no contact, no request, no block any more.
+    Removed,
 }
 
 /// How one person stands to another, seen from one side.
@@ -429,6 +612,16 @@ pub enum ContactChange {
     Gone,
     Blocked,
     Unblocked,
+}
+
+/// What a person's sockets are told of contacts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContactNews {
+    /// E-051: somebody asks.
+    Asked { by: Profile, at: Timestamp },
+    /// E-052, in the words of the contract: `pending`, `accepted`, `declined`, `blocked`, `none`.
+    Is { other: UserId, status: String },
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it

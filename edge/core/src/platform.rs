@@ -35,6 +35,10 @@ pub trait Platform {
     fn missing(&self) -> impl Future<Output = Option<&'static str>> {
         std::future::ready(None)
     }
+    /// `schema/openapi.json`, from hosts that do not serve it as a file.
+    fn openapi(&self) -> Option<&'static str> {
+        None
+    }
     /// Now.
     fn now(&self) -> Timestamp;
     /// Fresh bytes of cryptographic quality.

@@ -4,13 +4,21 @@
 //! message always stands behind the Persist of that message, because outputs apply in order.
 
 mod audience;
+mod change;
 mod create;
+mod events;
+mod groups;
 mod history;
 mod ids;
+mod index;
 mod keys;
 mod load;
 mod marks;
+mod mentions;
+mod reactions;
+mod receipts;
 mod send;
+mod told;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,15 +30,20 @@ use crate::effects::Effects;
 use crate::error::Failure;
 use crate::limits;
 use crate::object::{CallKey, Input, Kind, Object, ObjectId, Output};
-use crate::objects::Message;
+use crate::objects::{Level, Message, Removal};
 use crate::rate::Bucket;
 use crate::settings::Settings;
 use audience::Audience;
+pub use events::Logged;
+pub(crate) use ids::may_hold;
 use history::Read;
 use ids::MessageIds;
+use index::Index;
 use keys::Keys;
+use reactions::Reactions;
+pub(crate) use reactions::pack;
 
-/// Messages kept in memory: pages of most replays and histories come from here.
+/// Messages, and events, kept in memory: pages of most replays and histories come from here.
 const RECENT: usize = 200;
 
 /// A conversation's row.
@@ -42,6 +55,8 @@ pub struct Meta {
     pub created_by: Option<UserId>,
     pub created_at: Timestamp,
     pub generation: u64,
+    /// Whoever came or went below this seq knows it.
+    pub told: u64,
 }
 
 /// A member's row; former members keep theirs, because their messages show their name.
@@ -55,10 +70,16 @@ pub struct Seat {
     pub joined_at: Timestamp,
     pub joined_seq: u64,
     pub left_at: Option<Timestamp>,
+    /// The newest event before.
     pub left_seq: Option<u64>,
+    pub left_reason: Option<Removal>,
     pub delivered_seq: u64,
     pub read_seq: u64,
     pub blocks: bool,
+    pub muted_until: Option<Timestamp>,
+    pub level: Level,
+    /// Sends and sees read marks.
+    pub receipts: bool,
     pub changes: u64,
     /// Newest own message in memory: whoever writes has nothing unread up to there.
     pub own_seq: u64,
@@ -82,12 +103,21 @@ pub struct Stored {
     pub kind: MessageKind,
     pub content: String,
     pub reply_to: Option<MessageId>,
-    /// JSON.
+    /// JSON, as it was sent.
     pub metadata: Option<String>,
+    /// JSON: whom it mentions.
+    pub mentions: Option<String>,
     pub created_at: Timestamp,
     pub edited_at: Option<Timestamp>,
     pub deleted_at: Option<Timestamp>,
     pub digest: [u8; 16],
+    pub reactions: Reactions,
+    /// Seq of the newest edit.
+    pub edit_seq: Option<u64>,
+    /// The digest of what was sent, when the row has changed since.
+    pub sent_digest: Option<[u8; 16]>,
+    /// The call of a Gateway that a send without key came with.
+    pub call: Option<String>,
 }
 
 /// The Room object.
@@ -121,26 +151,39 @@ enum State {
 struct Ready {
     meta: Meta,
     members: BTreeMap<UserId, Seat>,
-    /// Newest seq given.
+    /// Newest seq given, to a message or an event.
     head: u64,
     /// Messages up to the head.
     count: u64,
     recent: VecDeque<Stored>,
+    /// The newest events.
+    events: VecDeque<Logged>,
+    /// Every message and event above this seq is in memory.
+    floor: u64,
     keys: Keys,
-    /// The newest sends without key: between objects they may repeat too.
-    once: VecDeque<(ObjectId, CallKey, u64)>,
+    index: Index,
+    /// The newest sends without key, and changes: between objects they may repeat too.
+    once: VecDeque<(String, u64)>,
     ids: MessageIds,
     audience: Audience,
     marks: marks::Dirty,
     reads: BTreeMap<u64, Read>,
     /// A read that decides about order is under way: everything else waits.
-    blocked: Option<(u64, send::Decision)>,
+    blocked: Option<(u64, Waits)>,
     waiting: VecDeque<Input>,
     sender_rates: BTreeMap<UserId, Bucket>,
     room_rate: Option<Bucket>,
     /// Calls whose reply matters.
     calls: BTreeMap<CallKey, audience::Called>,
     said_goodbye: bool,
+    telling: told::Telling,
+}
+
+/// What waits for a read that decides about order.
+#[derive(Debug)]
+enum Waits {
+    Send(send::Decision),
+    Change(change::Wish),
 }
 
 impl Room {
@@ -175,26 +218,41 @@ impl Room {
             Message::MarkRead { user, up_to } => self.mark_read(from, call, user, up_to, now),
             Message::MarkDelivered { user, up_to } => {
                 if ready.member(user).is_none() {
-                    return self.refuse(&from, call, not_visible(&from));
+                    return self.refuse(&from, call, self.stranger(&from, user));
                 }
                 self.mark_delivered(user, up_to, now);
                 self.fx.reply(&from, call, Message::Done);
             }
+            Message::Look { user, seqs } => self.look(from, call, user, &seqs),
             Message::Pull { user, after, limit, generation, marks } => {
                 self.pull(from, call, user, after, limit, generation, marks, now);
             }
             Message::History { user, cursor, limit } => self.history(from, call, user, cursor, limit, now),
+            Message::Change { user, message, change } => {
+                self.change(change::Wish { from, call, user, message, change }, now);
+            }
+            Message::Edits { user, message } => self.edits(from, call, user, message),
             Message::Moved { user, epoch, version, gateways } => {
                 self.moved(user, epoch, version, gateways);
                 self.fx.reply(&from, call, Message::Done);
             }
             Message::Blocked { by, on } => self.blocked_by(&from, call, by, on),
+            Message::Group { by, change } => self.group(&from, call, by, change, now),
+            Message::PersonIs { profile } => self.person_is(&from, call, profile),
             _ => self.fx.reply(&from, call, Message::Done),
         }
     }
 
     fn refuse(&mut self, to: &ObjectId, call: CallKey, failure: impl Into<Failure>) {
         self.fx.reply(to, call, Message::Refused { failure: failure.into() });
+    }
+
+    /// What somebody reads who is no member: a former one may be told so.
+    fn stranger(&self, from: &ObjectId, user: UserId) -> ErrorCode {
+        match &self.state {
+            State::Ready(ready) if self.settings.ex_member_history && ready.members.contains_key(&user) => ErrorCode::NotAMember,
+            _ => not_visible(from),
+        }
     }
 
     fn blocked_by(&mut self, from: &ObjectId, call: CallKey, by: UserId, on: bool) {
@@ -204,7 +262,7 @@ impl Room {
             && seat.blocks != on
         {
             seat.blocks = on;
-            self.fx.persist(vec![crate::sql::room::set_blocks(self.id, by, on)]);
+            self.fx.persist(vec![crate::sql::room::set_flags(self.id, by, seat.flags())]);
         }
         self.fx.reply(from, call, Message::Done);
     }
@@ -256,9 +314,9 @@ impl Ready {
         self.recent.get(at).filter(|row| row.seq == seq)
     }
 
-    /// Whether every message above `seq` is in memory.
+    /// Whether every message and event above `seq` is in memory.
     fn recent_covers(&self, seq: u64) -> bool {
-        seq >= self.head || self.count as usize == self.recent.len() || self.recent.front().is_some_and(|row| row.seq <= seq + 1)
+        seq >= self.floor
     }
 
     /// Messages up to `seq`, when memory can tell.
@@ -286,7 +344,10 @@ impl Object for Room {
                 (self.woken, self.load_again) = (false, None);
                 return;
             }
-            Input::Persisted { .. } => return self.fx.persisted(),
+            Input::Persisted { n } => {
+                self.fx.persisted();
+                return self.index_written(n);
+            }
             Input::Alarm => return self.alarm(now),
             Input::Loaded { load, result } => return self.loaded(load, result, now),
             Input::Object { .. } | Input::Reply { .. } => {}
@@ -336,7 +397,7 @@ impl Object for Room {
             return None;
         }
         let State::Ready(ready) = &self.state else { return idle_at };
-        [idle_at, ready.marks.flush_at(), ready.audience.due()].into_iter().flatten().min()
+        [idle_at, ready.marks.flush_at(), ready.audience.due(), ready.telling.due(), ready.index.due()].into_iter().flatten().min()
     }
 
     fn is_idle(&self, now: Timestamp) -> bool {
@@ -364,8 +425,10 @@ impl Room {
         if ready.marks.flush_at().is_some_and(|at| at <= now) {
             self.flush_marks(now);
         }
+        self.index_alarm(now);
         let State::Ready(ready) = &mut self.state else { return };
         ready.audience_alarm(&mut self.fx, self.id, self.settings.hibernates, now);
+        ready.tell_again(&mut self.fx, self.id, now);
         if !self.settings.hibernates && now.since(self.last_use) >= limits::IDLE_MS {
             if ready.nothing_under_way() && self.fx.settled() {
                 ready.goodbye(&mut self.fx, self.id);
@@ -379,7 +442,11 @@ impl Room {
 
 impl Ready {
     fn nothing_under_way(&self) -> bool {
-        self.reads.is_empty() && self.blocked.is_none() && self.marks.is_clean()
+        self.reads.is_empty()
+            && self.blocked.is_none()
+            && self.marks.is_clean()
+            && self.telling.is_empty()
+            && self.index.due().is_none()
     }
 }
 

@@ -11,6 +11,7 @@ pub mod people_gateway;
 pub mod people_schema;
 pub mod projection;
 pub mod room;
+pub mod search;
 pub mod user;
 
 /// A value of SQLite's five storage classes. Booleans are 0 and 1; ids are text.

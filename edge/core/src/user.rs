@@ -67,8 +67,8 @@ struct Ready {
     sees: Option<Vec<UserId>>,
     /// New sockets that wait for it.
     arriving: Vec<(ObjectId, CallKey)>,
-    /// Direct rooms being looked up, to tell them of a block.
-    blocking: BTreeMap<u64, bool>,
+    /// Rooms being looked up, for this message of the outbox.
+    lookups: BTreeMap<u64, u64>,
     /// Answers that wait until the other side knows.
     settling: Vec<outbox::Settling>,
 }
@@ -112,16 +112,20 @@ impl User {
             Message::Unwatch { at } => self.unwatch(&from, call, &at),
             Message::Locate { room } => self.locate(&from, call, room),
             Message::Forget { room } => self.forget(&objects::room(room)),
-            Message::MembershipChanged { .. } => {
-                self.refresh_sees(None);
-                self.fx.reply(&from, call, Message::Done);
+            Message::MembershipChanged { room, gone, about } => {
+                self.refresh_sees(about);
+                self.membership_changed(&from, call, room, gone);
             }
             Message::Revoke { sessions, version, reason } => self.revoke(&from, call, sessions, version, &reason, now),
-            Message::ContactRequest { me, other } => self.contact_request(&from, call, me.id, other, now),
-            Message::ContactAnswer { me, other, answer } => self.contact_answer(&from, call, me.id, other, answer, now),
-            Message::ContactChanged { from: other, change, version } => {
-                self.contact_changed(&from, call, other, change, version, now);
+            Message::ContactRequest { me, other, profile } => {
+                self.contact_request(&from, call, me.id, other, profile, now);
             }
+            Message::ContactAnswer { me, other, answer } => self.contact_answer(&from, call, me.id, other, answer, now),
+            Message::ContactChanged { from: other, change, version, profile } => {
+                self.contact_changed(&from, call, other, change, version, profile, now);
+            }
+            Message::PersonChanged => self.person_changed(&from, call, now),
+            Message::AskPresence { .. } => self.ask_presence(from, call),
             _ => self.fx.reply(&from, call, Message::Done),
         }
     }
@@ -231,7 +235,7 @@ impl Ready {
     }
 
     fn nothing_under_way(&self) -> bool {
-        self.outbox.is_empty() && self.seeing.is_none() && self.arriving.is_empty() && self.blocking.is_empty()
+        self.outbox.is_empty() && self.seeing.is_none() && self.arriving.is_empty()
     }
 }
 

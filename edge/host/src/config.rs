@@ -1,6 +1,7 @@
 //! Settings: command line first, then environment, then `.env`, then defaults (contract section 9).
 
 mod environment;
+mod mail;
 mod secrets;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use edge_core::settings::{Settings, Variables as _, secret, weak_secrets};
 
 pub use environment::Environment;
+pub use mail::MailConfig;
 pub use secrets::fill_secrets;
 
 /// A setting that cannot be used: one sentence for the operator. The process ends with code 2.
@@ -91,6 +93,8 @@ pub struct Config {
     pub component: Option<PathBuf>,
     /// Signs the requests of hosts without objects; without it they are refused.
     pub room_host_key: Option<String>,
+    /// Who sends mail, and how links in it begin; without it nothing is sent.
+    pub mail: Option<MailConfig>,
     /// What the core sees; keys are filled by [`fill_secrets`].
     pub settings: Settings,
     /// Told once at start.
@@ -117,6 +121,8 @@ impl Config {
         let room_host_key = secret(env, "ROOM_HOST_KEY")?;
         let unreachable = (!edge && room_host_key.is_none())
             .then(|| "ROOM_HOST_KEY is not set: no host with REST can reach the conversations here".to_owned());
+        let mail = MailConfig::read(env, &settings)?;
+        let unprotected = mail.as_ref().and_then(MailConfig::warning);
         let shards = cores.clamp(1, 64);
         settings.gateways = env.number("GATEWAYS", 1, 1_024)?.map_or(shards as u32, |n| n as u32);
         settings.protocol_test = args.conformance_port.is_some();
@@ -134,8 +140,9 @@ impl Config {
             trusted_proxies: env.number("TRUSTED_PROXIES", 0, 16)?.unwrap_or(0) as usize,
             component: args.component.clone(),
             room_host_key,
+            mail,
             settings,
-            warnings: ignored(env).into_iter().chain(no_media(args.roles.as_deref())).chain(unreachable).chain(weak_secrets(env)).collect(),
+            warnings: ignored(env).into_iter().chain(no_media(args.roles.as_deref())).chain(unreachable).chain(unprotected).chain(weak_secrets(env)).collect(),
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Environment, PrivatePort, UpArgs, Wrong, fill_secrets};
 use crate::frontend::{self, Frontend, Handlers, HttpStats, Internal};
 use crate::guest::{Guest, OwnServices};
+use crate::mail::Mailer;
 use crate::objects::{Event, GuestInstances, Objects, Shard, ShardParts};
 use crate::private::{self, Private};
 use crate::storage::{Opened, Options, Storage};
@@ -135,6 +136,13 @@ async fn run(config: Config, component: Vec<u8>, cores: usize) -> anyhow::Result
         let private = Private::new(objects.clone(), storage.clone(), stats.clone());
         servers.push(tokio::spawn(private::serve(listener, Arc::new(private), stopping.clone())));
     }
+    let mail = match &config.mail {
+        Some(mail) => {
+            let mailer = Mailer::new(mail, port, &settings.refresh_secret, storage.clone(), clock.clone())?;
+            Some(tokio::spawn(mailer.run(stopping.clone())))
+        }
+        None => None,
+    };
     tracing::info!(port, shards = objects.shards(), gateways = settings.gateways, development = settings.development, "ready");
     println!("chatcall listening on http://127.0.0.1:{port}");
 
@@ -145,6 +153,9 @@ async fn run(config: Config, component: Vec<u8>, cores: usize) -> anyhow::Result
     drain(&objects, &stats).await;
     for server in servers {
         let _ = server.await;
+    }
+    if let Some(mail) = mail {
+        let _ = tokio::time::timeout(DRAIN, mail).await;
     }
     storage.stop();
     tokio::task::spawn_blocking(move || {

@@ -8,6 +8,7 @@ pub mod config;
 pub mod frontend;
 pub mod guest;
 pub mod host;
+pub mod mail;
 pub mod objects;
 pub mod private;
 pub mod storage;

@@ -19,7 +19,7 @@ use edge_core::object::PersistError;
 use edge_core::sql::{Rows, Statement};
 use tokio::sync::oneshot;
 
-pub use connection::{Query, QueryError};
+pub use connection::{Query, QueryError, from_libsql, to_libsql};
 pub use migrations::{EPOCH_BLOCK, Migration};
 
 use connection::Connection;

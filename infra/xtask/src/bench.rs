@@ -8,12 +8,22 @@ use crate::{cloudflare, npm, product, tools};
 /// Folder of the clients and of the scripts.
 const FOLDER: &str = "tests";
 
-/// `bench edge [--quick]`
+/// `bench edge|search [--quick]`
 pub(crate) fn run(place: &Place, args: &[String]) -> Result<()> {
-    let Some((name, rest)) = args.split_first() else { bail!("which bench? There is `edge`") };
-    if name != "edge" {
-        bail!("there is no bench `{name}`; there is `edge`");
+    match args.split_first().map(|(name, rest)| (name.as_str(), rest)) {
+        Some(("edge", rest)) => edge(place, rest),
+        Some(("search", rest)) => {
+            tools::check_rust(place)?;
+            let mut cargo = place.cargo();
+            cargo.args(["run", "--release", "--quiet", "--locked", "--package", "handlers", "--bin", "bench-search", "--"]).args(rest);
+            place.step("bench search", || run_command(&mut cargo))
+        }
+        Some((name, _)) => bail!("there is no bench `{name}`; there are `edge`, `search`"),
+        None => bail!("which bench? There are `edge`, `search`"),
     }
+}
+
+fn edge(place: &Place, rest: &[String]) -> Result<()> {
     tools::check_node(place)?;
     npm::install(place, FOLDER)?;
     product::build(place)?;

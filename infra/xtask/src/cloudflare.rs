@@ -16,6 +16,8 @@ use toolbox::Toolbox;
 
 /// The adapter's folder; its npm packages are the tools of this host.
 pub(crate) const FOLDER: &str = "edge/cloudflare";
+/// The description of the API.
+const DOCUMENT: &str = "schema/openapi.json";
 /// What wrangler.toml names as `main`, and the module that it imports.
 const BUNDLE: [&str; 2] = ["index.js", "index_bg.wasm"];
 /// Cargo's profile (`Cargo.toml`): small code.
@@ -122,7 +124,7 @@ fn path_with(first: &[PathBuf]) -> std::ffi::OsString {
     std::env::join_paths(all).unwrap_or(rest)
 }
 
-/// Files of the built web client, which the platform serves itself. Pages stay with the Worker: their headers come from
+/// Files of the built web client and the description of the API, which the platform serves itself. Pages stay with the Worker: their headers come from
 /// the core.
 fn assets(place: &Place) -> Result<()> {
     let (from, to) = (place.root.join("web/dist"), place.root.join(FOLDER).join("assets"));
@@ -133,7 +135,14 @@ fn assets(place: &Place) -> Result<()> {
                 .with_context(|| format!("removing {}", path.display()))?;
         }
     }
-    if from.is_dir() { copy(&from, &to) } else { Ok(()) }
+    if from.is_dir() {
+        copy(&from, &to)?;
+    }
+    let api = to.join("api");
+    std::fs::create_dir_all(&api).with_context(|| format!("creating {}", api.display()))?;
+    let document = place.root.join(DOCUMENT);
+    std::fs::copy(&document, api.join("openapi.json")).with_context(|| format!("copying {}", document.display()))?;
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -32,6 +32,7 @@ cargo xtask cloudflare [--port N] [--data DIR] set up, build and run the Worker 
 cargo xtask cloudflare-build                   the Worker's bundle only, where wrangler.toml expects it
 cargo xtask wrangler [...]                     wrangler in the version of edge/cloudflare/package.json
 cargo xtask bench edge [--quick]               what the edge costs: size, start, CPU beside the own host, the bill
+cargo xtask bench search [--quick]             how long searches take among a million messages
 cargo xtask spin-build                         the WASI component only, where spin.toml expects it
 cargo xtask help                               this text
 

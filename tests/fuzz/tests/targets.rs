@@ -41,6 +41,11 @@ fn socket_attachment() {
 }
 
 #[test]
+fn search_query() {
+    mutate::run("search_query", 8, COUNT, targets::search_query);
+}
+
+#[test]
 fn a_gateway_survives_everything_and_forgets_it() {
     for seed in 0..8 * mutate::rounds() as u64 {
         let _ = gateway::storm(seed, 3_000);

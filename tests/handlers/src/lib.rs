@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::path::Path;
 
 use edge_core::auth::refresh::keyed;
 use edge_core::http::{self, Request, Response};
@@ -15,6 +16,8 @@ use edge_core::sql::{Row, Rows, Statement, Value as SqlValue};
 use serde_json::Value;
 use wire::{Timestamp, UserId};
 
+const MEMORY: &str = ":memory:";
+
 /// One deployment.
 #[allow(missing_debug_implementations)] // connections have none
 pub struct World {
@@ -24,6 +27,8 @@ pub struct World {
     pub asked: RefCell<Vec<(Kind, String, Message)>>,
     /// What they answer, in order; `Done` when nothing is left.
     pub answers: RefCell<VecDeque<Result<Message, CallError>>>,
+    /// What Rooms show when they are asked for single messages.
+    pub messages: RefCell<Vec<wire::Message>>,
     /// What every write fails with.
     pub broken: Cell<Option<fn() -> StoreError>>,
     runtime: tokio::runtime::Runtime,
@@ -50,19 +55,30 @@ impl World {
     /// Cheap hashes, no rates; production otherwise.
     #[must_use]
     pub fn new() -> Self {
+        Self::in_file(MEMORY.as_ref())
+    }
+
+    /// The same with its database in a file.
+    #[must_use]
+    pub fn in_file(file: &Path) -> Self {
         let letters: String = ('!'..='~').collect();
-        Self::with(Settings {
+        let settings = Settings {
             signing_key: Some(SigningKey::Hs256(letters.clone())),
             refresh_secret: letters,
             bcrypt_cost: 4,
             rate_limits: false,
             ..Settings::default()
-        })
+        };
+        Self::migrated(settings, file)
     }
 
     #[must_use]
     pub fn with(settings: Settings) -> Self {
-        let world = Self::bare(settings);
+        Self::migrated(settings, MEMORY.as_ref())
+    }
+
+    fn migrated(settings: Settings, file: &Path) -> Self {
+        let world = Self::bare(settings, file);
         for migration in MIGRATIONS {
             world.runtime.block_on(world.connection.execute_batch(migration.sql)).expect("a migration");
         }
@@ -72,13 +88,13 @@ impl World {
     /// A database without any table.
     #[must_use]
     pub fn empty() -> Self {
-        Self::bare(Settings::default())
+        Self::bare(Settings::default(), MEMORY.as_ref())
     }
 
-    fn bare(settings: Settings) -> Self {
+    fn bare(settings: Settings, file: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let connection = runtime.block_on(async {
-            let database = libsql::Builder::new_local(":memory:").build().await.expect("a database");
+            let database = libsql::Builder::new_local(file).build().await.expect("a database");
             database.connect().expect("a connection")
         });
         Self {
@@ -86,6 +102,7 @@ impl World {
             now: Cell::new(Timestamp(1_772_357_400_000)),
             asked: RefCell::default(),
             answers: RefCell::default(),
+            messages: RefCell::default(),
             broken: Cell::new(None),
             runtime,
             connection,
@@ -191,7 +208,14 @@ impl Platform for World {
     }
 
     async fn object(&self, kind: Kind, name: &str, msg: Message) -> Result<Message, CallError> {
-        self.asked.borrow_mut().push((kind, name.to_owned(), msg));
+        self.asked.borrow_mut().push((kind, name.to_owned(), msg.clone()));
+        if let Message::Look { seqs, .. } = msg
+            && self.answers.borrow().is_empty()
+        {
+            let wanted = |message: &&wire::Message| message.conversation_id.to_string() == name && seqs.contains(&message.seq);
+            let messages = self.messages.borrow().iter().filter(wanted).cloned().collect();
+            return Ok(Message::HistoryPage { messages, next_before: None });
+        }
         self.answers.borrow_mut().pop_front().unwrap_or(Ok(Message::Done))
     }
 

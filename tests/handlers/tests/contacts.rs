@@ -23,7 +23,7 @@ fn requests_go_to_the_callers_user_object() {
     assert_eq!(ask().error().1, "BLOCKED");
     let (kind, name, msg) = world.take_asked().remove(0);
     assert_eq!((kind, name), (Kind::User, ann.id.to_string()));
-    assert!(matches!(msg, Message::ContactRequest { me, other } if me.id == ann.id && me.username == "ann" && other == ben.id));
+    assert!(matches!(msg, Message::ContactRequest { me, other, profile: Some(profile) } if me.id == ann.id && profile.username == "ann" && other == ben.id));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //!
 
 use edge_core::object::{CallError, Kind};
-use edge_core::objects::Message;
-use edge_core::sql::projection::{Head, MemberRow, contact};
+use edge_core::objects::{Level, Message};
+use edge_core::sql::projection::{Head, MemberRow, contact, mention};
 use handlers::{Answer, Person, RequestExt, World, request};
 use serde_json::{Value, json};
 use wire::{Conversation, ConversationType, Member, MemberRole, RoomId, Timestamp, UserId, uuid_v7};
@@ -185,6 +185,8 @@ fn project(world: &World, n: u64, members: &[&Person], active_at: u64, messages:
             delivered_seq: messages,
             read_seq: 1.min(messages),
             read_count: 1.min(messages),
+            muted_until: (at == 0).then_some(Timestamp(7)),
+            level: Level::All,
         };
         world.run(row.upsert());
     }
@@ -208,12 +210,35 @@ fn the_list_shows_everything_of_a_conversation() {
     let crew = &list[1];
     assert_eq!((&crew["type"], &crew["name"], &crew["seq"]), (&json!("group"), &json!("Crew"), &json!(4)));
     assert_eq!((&crew["unreadCount"], &crew["mentionCount"]), (&json!(3), &json!(0)));
-    assert_eq!((&crew["mutedUntil"], &crew["activeCall"]), (&json!(null), &json!(null)));
+    assert_eq!((&crew["mutedUntil"], &crew["activeCall"]), (&json!("1970-01-01T00:00:00.007Z"), &json!(null)));
     assert_eq!(crew["lastMessage"]["sender_username"], "ben");
     let seat = &crew["members"][0];
     assert_eq!((&seat["username"], &seat["role"], &seat["read_seq"]), (&json!("ann"), &json!("owner"), &json!(1)));
     assert_eq!(seat["joined_at"], "1970-01-01T00:00:00.001Z");
     assert_eq!(world.get("/api/chats/conversations", &ben).json()[1]["unreadCount"], 0, "the sender has read it");
+}
+
+#[test]
+fn mentions_count_while_they_are_unread_and_for_those_they_mean() {
+    let world = World::new();
+    let (ann, ben, eve) = (world.person("ann"), world.person("ben"), world.person("eve"));
+    project(&world, 1, &[&ben, &ann, &eve], 5_000, 6);
+    let named = |who: &[&Person]| json!(who.iter().map(|one| one.id).collect::<Vec<_>>()).to_string();
+    for (nth, sender, everybody, users) in [
+        (1, &eve, true, named(&[])),
+        (2, &eve, false, named(&[&ann, &ben])),
+        (3, &eve, false, named(&[&ann])),
+        (4, &ben, true, named(&[&ben])),
+        (5, &eve, false, named(&[])),
+    ] {
+        world.run(mention(room(1), nth, Some(sender.id), everybody, users));
+    }
+    let count = |who: &Person| world.get("/api/chats/conversations", who).json()[0]["mentionCount"].clone();
+    assert_eq!(count(&ann), 3, "one is read, of four");
+    assert_eq!(count(&ben), 1, "oneself is not counted");
+    assert_eq!(count(&eve), 0, "who wrote last has read everything");
+    world.run(mention(room(1), 3, Some(eve.id), false, named(&[])));
+    assert_eq!(count(&ann), 2, "an edit takes it back");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use edge_core::object::{CallError, Kind};
 use edge_core::objects::{HistoryCursor, Message, Numbered, RoomEvent};
 use edge_core::sql::projection::contact;
-use handlers::{Person, World};
+use handlers::{Person, RequestExt as _, World};
 use serde_json::{Value, json};
 use wire::{ErrorCode, MessageId, MessageKind, RoomId, Timestamp, uuid_v7};
 
@@ -166,4 +166,24 @@ fn events_are_the_twin_of_a_resume() {
     assert_eq!(world.get(&path("events?after=4"), &ann).json()["more"], false);
     world.answer(page(&[], 6, Some("cursor_ahead")));
     assert_eq!(world.get(&path("events?after=9"), &ann).json()["reset"], "cursor_ahead");
+}
+
+#[test]
+fn a_message_is_looked_for_among_the_callers_conversations_only() {
+    let world = World::new();
+    let ann = world.person("ann");
+    let id = message(1, &ann).id;
+    for (method, rest) in [("PATCH", ""), ("DELETE", ""), ("GET", "/edits"), ("PUT", "/reactions/%F0%9F%91%8D"), ("DELETE", "/reactions/%E2%9D%A4")] {
+        for id in [id.to_string(), "x".to_owned(), "1%20OR%201=1".to_owned()] {
+            let request = handlers::request(method, &format!("/api/chats/messages/{id}{rest}")).bearer(&ann.access);
+            let answer = world.handle(if method == "PATCH" { request.json(&json!({"content": "x"})) } else { request });
+            assert_eq!(answer.error(), (404, "NOT_FOUND".to_owned(), None), "{method} {rest}");
+        }
+    }
+    for (method, rest, field) in [("PATCH", "", "content"), ("PUT", "/reactions/a", "emoji"), ("DELETE", "/reactions/%F0%9F%91", "emoji")] {
+        let request = handlers::request(method, &format!("/api/chats/messages/{id}{rest}")).bearer(&ann.access);
+        let answer = world.handle(if method == "PATCH" { request.json(&json!({"content": 5})) } else { request });
+        assert_eq!(answer.error(), (400, "INVALID_DATA".to_owned(), Some(field.to_owned())), "{method} {rest}");
+    }
+    assert!(world.take_asked().is_empty());
 }

@@ -1,7 +1,9 @@
 //! The history checker: decides M1-M8 over a log. Pure: no clock, no order but that of the log.
 
+mod changes;
 mod connections;
 mod marks;
+mod members;
 mod reads;
 mod sends;
 mod truth;
@@ -11,7 +13,7 @@ pub use sends::is_final;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::history::{HistoryEvent, Id, Row, Watermarks, What};
+use crate::history::{HistoryEvent, Id, Row, State, Watermarks, What};
 
 /// The promise that was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +29,7 @@ pub enum Rule {
     M6,
     M7,
     M8,
+    N20,
 }
 
 /// One broken promise.
@@ -56,6 +59,7 @@ pub struct Counts {
     pub unknown: usize,
     pub delivered: usize,
     pub resumes: usize,
+    pub changes: usize,
     pub final_rows: usize,
 }
 
@@ -88,11 +92,11 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { events, sends, acked, refused, unknown, delivered, resumes, final_rows } = self.counts;
+        let Counts { events, sends, acked, refused, unknown, delivered, resumes, changes, final_rows } = self.counts;
         writeln!(
             f,
             "{events} events: {sends} sends ({acked} acked, {refused} refused, {unknown} unknown), \
-             {delivered} deliveries, {resumes} resumes, {final_rows} stored rows"
+             {changes} changes, {delivered} deliveries, {resumes} resumes, {final_rows} stored rows"
         )?;
         for violation in &self.violations {
             writeln!(f, "VIOLATED {violation}")?;
@@ -111,6 +115,8 @@ pub fn check(events: &[HistoryEvent]) -> Verdict {
     connections::check(&log, &mut report);
     marks::check(&log, &mut report);
     reads::check(&log, &mut report);
+    changes::check(&log, &mut report);
+    members::check(&log, &mut report);
     report.0.sort_by_key(|violation| (violation.at, violation.rule));
     Verdict { violations: report.0, counts: log.counts() }
 }
@@ -119,6 +125,7 @@ pub fn check(events: &[HistoryEvent]) -> Verdict {
 struct Log<'a> {
     events: &'a [HistoryEvent],
     finals: BTreeMap<&'a Id, Final<'a>>,
+    states: BTreeMap<&'a Id, &'a BTreeMap<Id, State>>,
     quiesced: Option<usize>,
 }
 
@@ -137,11 +144,12 @@ impl Final<'_> {
 
 impl<'a> Log<'a> {
     fn new(events: &'a [HistoryEvent]) -> Self {
-        let mut finals = BTreeMap::new();
+        let (mut finals, mut states) = (BTreeMap::new(), BTreeMap::new());
         let mut quiesced = None;
         for (at, event) in events.iter().enumerate() {
             match &event.what {
-                What::Final { conversation, rows, marks } => {
+                What::Final { conversation, rows, marks, states: changed } => {
+                    states.insert(conversation, changed);
                     let rows = rows.iter().map(|row| (row.seq, row)).collect();
                     finals.insert(conversation, Final { at, rows, marks });
                 }
@@ -149,7 +157,7 @@ impl<'a> Log<'a> {
                 _ => {}
             }
         }
-        Self { events, finals, quiesced }
+        Self { events, finals, states, quiesced }
     }
 
     fn iter(&self) -> impl Iterator<Item = (usize, &'a What)> {
@@ -165,6 +173,7 @@ impl<'a> Log<'a> {
                 What::Fail { .. } => counts.refused += 1,
                 What::Unknown { .. } => counts.unknown += 1,
                 What::Deliver { .. } => counts.delivered += 1,
+                What::Changed { .. } => counts.changes += 1,
                 What::Resume { .. } => counts.resumes += 1,
                 What::Final { rows, .. } => counts.final_rows += rows.len(),
                 _ => {}

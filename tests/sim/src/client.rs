@@ -10,6 +10,7 @@ use edge_core::objects::{self, Actor, HistoryCursor, Message, NewMessage, Profil
 use serde_json::{Value, json};
 use wire::{ConversationType, MessageKind, SessionId};
 
+use crate::changes::{as_sent, reaction_text, row_of_change};
 use crate::check::is_final;
 use crate::history::{Id, Row, Watermarks, What};
 use crate::packet::{self, Event as Heard, Packet};
@@ -25,7 +26,7 @@ pub(crate) struct Client {
     pub(crate) user: usize,
     device: Id,
     session: SessionId,
-    live_only: bool,
+    pub(crate) live_only: bool,
     /// Begins with `cursors: {}` instead of naming its conversations.
     from_heads: bool,
     pub(crate) latency_us: u64,
@@ -33,7 +34,7 @@ pub(crate) struct Client {
     pub(crate) socket: Option<SocketId>,
     /// Connected to the namespace: the name of the connection in the log. A lost connection keeps it while it may be
     /// recovered: then it is one and the same to the checker.
-    conn: Option<Id>,
+    pub(crate) conn: Option<Id>,
     /// What a stock client holds of its session (G-17), and that the server has confirmed it on this socket.
     session_id: (Id, Id),
     offset: Option<Id>,
@@ -44,14 +45,16 @@ pub(crate) struct Client {
     forgetful: bool,
     connections: u64,
     /// The first resume of this connection was acknowledged.
-    resumed: bool,
+    pub(crate) resumed: bool,
     /// Everything up to here is held, by index of the conversation.
-    cursors: BTreeMap<usize, u64>,
+    pub(crate) cursors: BTreeMap<usize, u64>,
     /// Received above the cursor.
-    early: BTreeMap<usize, BTreeSet<u64>>,
+    pub(crate) early: BTreeMap<usize, BTreeSet<u64>>,
     newest: BTreeMap<usize, Row>,
     /// Of the newest row: when the server says it was made; only a planted bug looks at it.
     newest_at: BTreeMap<usize, u64>,
+    /// Messages that it may change.
+    pub(crate) known: BTreeMap<usize, Vec<Row>>,
     to_resume: BTreeSet<usize>,
     acks: BTreeMap<u64, (u64, Pending)>,
     next_ack: u64,
@@ -64,6 +67,8 @@ pub(crate) struct Client {
     pub(crate) view: Option<BTreeSet<Id>>,
     /// Does not come back before it is told.
     pub(crate) away: bool,
+    /// Told not to be a member any more, and of when that was true.
+    pub(crate) dismissed: BTreeMap<usize, Option<u64>>,
 }
 
 /// A message that the person wrote.
@@ -74,10 +79,11 @@ struct Draft {
     attempts: u32,
 }
 
-enum Pending {
+pub(crate) enum Pending {
     Resume { op: u64, all: bool },
     Send { op: u64, draft: usize },
     Mark { op: u64 },
+    Change { op: u64 },
     /// Who is online.
     Online,
     /// Anything whose answer does not matter.
@@ -92,10 +98,13 @@ pub(crate) struct Request {
     kind: RequestKind,
 }
 
-enum RequestKind {
+pub(crate) enum RequestKind {
     Create { conversation: usize },
     Send { op: u64, draft: usize },
+    Change { op: u64 },
     Rows { op: u64, conversation: usize },
+    /// Somebody comes or goes; `Some`: until it is done.
+    Group(Option<usize>),
     /// Somebody else waits for it.
     Kept(Option<Box<Result<Message, CallError>>>),
 }
@@ -129,6 +138,7 @@ impl World {
             early: BTreeMap::new(),
             newest: BTreeMap::new(),
             newest_at: BTreeMap::new(),
+            known: BTreeMap::new(),
             to_resume: BTreeSet::new(),
             acks: BTreeMap::new(),
             next_ack: 0,
@@ -138,6 +148,7 @@ impl World {
             refused_connects: 0,
             view: None,
             away: false,
+            dismissed: BTreeMap::new(),
         };
         let index = self.clients.len();
         self.clients.push(client);
@@ -193,6 +204,7 @@ impl World {
         client.interrupted = false;
         client.view = None;
         client.early.clear();
+        client.dismissed.clear();
         client.to_resume.clear();
         if let Some(conn) = client.conn.take() {
             self.log(What::Disconnect { conn });
@@ -223,7 +235,7 @@ impl World {
         }
     }
 
-    fn emit(&mut self, index: usize, body: &Value, pending: Option<Pending>) {
+    pub(crate) fn emit(&mut self, index: usize, body: &Value, pending: Option<Pending>) {
         let client = &mut self.clients[index];
         let Some(socket) = client.socket else { return };
         let id = pending.map(|pending| {
@@ -329,7 +341,7 @@ impl World {
         self.resume(index, named, all);
     }
 
-    fn resume(&mut self, index: usize, named: Vec<usize>, all: bool) {
+    pub(crate) fn resume(&mut self, index: usize, named: Vec<usize>, all: bool) {
         let Some(conn) = self.clients[index].conn.clone() else { return };
         if named.is_empty() && !all {
             self.clients[index].resumed = true;
@@ -382,13 +394,14 @@ impl World {
                     self.breach("an ack of chat:markRead without readSeq".to_owned());
                 }
             }
+            (Pending::Change { op }, None) => self.log(What::Changed { op }),
             (Pending::Online, None) => {
                 let users = body.get("users").or(Some(body)).and_then(Value::as_array).into_iter().flatten();
                 let view = users.filter_map(|user| user.as_str().map(Id::from)).collect();
                 self.clients[index].view = Some(view);
             }
             (Pending::Forbidden, None) => self.breach("a stranger was answered like a member".to_owned()),
-            (Pending::Mark { .. } | Pending::Online | Pending::Plain | Pending::Forbidden, _) => {}
+            (Pending::Mark { .. } | Pending::Change { .. } | Pending::Online | Pending::Plain | Pending::Forbidden, _) => {}
         }
     }
 
@@ -440,13 +453,13 @@ impl World {
     fn heard(&mut self, index: usize, heard: &Heard) {
         match heard {
             Heard::Message { conversation, row } => self.message_came(index, conversation, row),
-            Heard::Read { conversation, user, up_to } => self.log(What::Marks {
-                conversation: conversation.clone(),
-                user: user.clone(),
-                delivered_seq: 0,
-                read_seq: *up_to,
-            }),
+            Heard::Read { conversation, user, up_to } => {
+                self.not_dismissed(index, conversation);
+                let (conversation, user) = (conversation.clone(), user.clone());
+                self.log(What::Marks { conversation, user, delivered_seq: 0, read_seq: *up_to });
+            }
             Heard::Receipts { conversation, user, marks } => {
+                self.not_dismissed(index, conversation);
                 let Watermarks { delivered_seq, read_seq } = *marks;
                 self.log(What::Marks { conversation: conversation.clone(), user: user.clone(), delivered_seq, read_seq });
             }
@@ -457,20 +470,22 @@ impl World {
                 self.emit(index, &json!(["auth:renew", { "token": token }]), Some(Pending::Plain));
             }
             Heard::Typing { conversation, .. } => {
-                self.member_of(index, conversation);
+                self.not_dismissed(index, conversation);
             }
             Heard::OnlineList(users) => {
                 if let Some(view) = &mut self.clients[index].view {
                     *view = users.iter().cloned().collect();
                 }
             }
+            Heard::Created { conversation } => self.created_came(index, conversation),
+            Heard::Dismissed { conversation } => self.dismissed_came(index, conversation),
             Heard::Presence { user, online } => self.presence_came(index, user, *online),
             Heard::Draining | Heard::Error { .. } | Heard::Other(_) => {}
         }
     }
 
     /// The index of a conversation of this client's person; anything else was leaked.
-    fn member_of(&mut self, index: usize, conversation: &Id) -> Option<usize> {
+    pub(crate) fn member_of(&mut self, index: usize, conversation: &Id) -> Option<usize> {
         let user = self.clients[index].user;
         let found = self.conversations.iter().position(|known| known.text == *conversation && known.members.contains(&user));
         if found.is_none() {
@@ -486,6 +501,8 @@ impl World {
             return;
         };
         self.log(What::Deliver { conn, conversation: conversation.clone(), row: row.clone() });
+        self.note_known(index, n, row);
+        self.clients[index].dismissed.remove(&n);
         let client = &mut self.clients[index];
         if client.newest.get(&n).is_none_or(|newest| newest.seq < row.seq) {
             client.newest.insert(n, row.clone());
@@ -614,7 +631,7 @@ impl World {
 
     // ---- HTTP
 
-    fn request(&mut self, client: usize, conversation: usize, kind: RequestKind, msg: Message) -> u64 {
+    pub(crate) fn request(&mut self, client: usize, conversation: usize, kind: RequestKind, msg: Message) -> u64 {
         let id = self.next_request;
         self.next_request += 1;
         self.requests.insert(id, Request { client, kind });
@@ -640,7 +657,10 @@ impl World {
         let result = if lost { Err(CallError::Lost) } else { result };
         match kind {
             RequestKind::Create { conversation } => match result {
-                Ok(Message::View { .. }) => self.conversations[conversation].created = true,
+                Ok(Message::View { .. }) => {
+                    self.conversations[conversation].created = true;
+                    self.bring_back(conversation);
+                }
                 other => {
                     if let Ok(other) = other
                         && !matches!(&other, Message::Refused { failure } if !is_final(code_of(failure).as_ref()))
@@ -664,6 +684,11 @@ impl World {
                 }
                 Ok(other) => self.breach(format!("a send was answered {other:?}")),
             },
+            RequestKind::Change { op } => match result {
+                Ok(Message::Changed { .. }) => self.log(What::Changed { op }),
+                Ok(Message::Refused { .. }) | Err(_) => {}
+                Ok(other) => self.breach(format!("a change was answered {other:?}")),
+            },
             RequestKind::Rows { op, conversation } => match result {
                 Ok(Message::HistoryPage { messages, .. }) => {
                     let rows = messages.iter().map(row_of).collect();
@@ -681,33 +706,29 @@ impl World {
                         });
                     }
                 }
-                Ok(Message::Refused { failure }) if is_final(&code_of(&failure)) => {
+                Ok(Message::Refused { failure })
+                    if is_final(&code_of(&failure)) && self.conversations[conversation].churner != Some(self.clients[client].user) =>
+                {
                     self.breach(format!("history was refused to a member: {failure:?}"));
                 }
                 Ok(Message::Refused { .. }) | Err(_) => {}
                 Ok(other) => self.breach(format!("history was answered {other:?}")),
             },
+            RequestKind::Group(conversation) => self.group_changed(conversation, result),
             RequestKind::Kept(_) => {}
         }
     }
 
     /// Asks for a conversation to be made, until it is.
     pub(crate) fn found(&mut self, n: usize) {
-        if self.conversations[n].created || self.frozen {
+        if self.frozen {
             return;
         }
+        if self.conversations[n].created {
+            return self.bring_back(n);
+        }
         let conversation = &self.conversations[n];
-        let profile = |user: &usize| {
-            let person = &self.people[*user];
-            Profile {
-                id: person.id,
-                username: person.name.clone(),
-                display_name: person.name.to_uppercase(),
-                avatar_url: None,
-                status: String::new(),
-            }
-        };
-        let members: Vec<Profile> = conversation.members.iter().map(profile).collect();
+        let members: Vec<Profile> = conversation.members.iter().map(|user| self.profile(*user)).collect();
         let (kind, name) = match conversation.direct {
             true => (ConversationType::Direct, None),
             false => (ConversationType::Group, Some(format!("group {n}"))),
@@ -801,12 +822,16 @@ impl World {
             self.trespass(index);
             return;
         };
+        if self.churns(index, n) {
+            return;
+        }
         let text = self.conversations[n].text.clone();
         match self.rng.below(100) {
-            0..=44 => {
+            0..=35 => {
                 let draft = self.draft(index, n, true);
                 self.send_by_socket(index, draft);
             }
+            36..=44 => self.change_message(index, n),
             45..=47 => {
                 let draft = self.draft(index, n, false);
                 self.send_by_socket(index, draft);
@@ -881,7 +906,7 @@ impl World {
         let conversation = self.conversations[n].text.clone();
         let by_id = self.rng.chance(0.4);
         let Some(up_to) = self.seen(index, n) else { return };
-        let newest = self.clients[index].newest.get(&n).map(|row| (row.seq, row.id.clone()));
+        let newest = self.clients[index].newest.get(&n).filter(|row| row.kind.is_none()).map(|row| (row.seq, row.id.clone()));
         let (body, up_to) = match newest {
             Some((seq, id)) if by_id => (json!({ "conversationId": conversation, "messageIds": [id] }), seq),
             _ => (json!({ "conversationId": conversation, "upTo": up_to }), up_to),
@@ -933,7 +958,8 @@ impl World {
             .collect();
         let Some(n) = self.rng.pick(&foreign).copied() else { return };
         let text = &self.conversations[n].text;
-        let body = match self.rng.below(4) {
+        let body = match self.rng.below(5) {
+            4 => json!(["chat:delete", { "conversationId": text, "messageId": "0195f0a0-6c3e-7b1a-9d52-0d6f0a1b2c3d" }]),
             0 => json!(["chat:join", text]),
             1 => json!(["chat:markRead", { "conversationId": text, "upTo": 1 }]),
             2 => json!(["chat:message", { "conversationId": text, "content": "let me in", "type": "text" }]),
@@ -953,6 +979,7 @@ impl World {
                 && client.open.is_empty()
                 && client.acks.values().all(|(_, pending)| matches!(pending, Pending::Plain | Pending::Online | Pending::Forbidden))
         }) && self.requests.is_empty()
+            && self.conversations.iter().all(|one| !self.settling || one.churner.is_none() || one.back)
     }
 
     /// Why [`World::settled`] is false, for people.
@@ -1000,16 +1027,35 @@ impl World {
 pub(crate) fn row_of(message: &wire::Message) -> Row {
     Row {
         seq: message.seq,
+        kind: None,
         id: Id::from(message.id.to_string()),
         sender: message.sender_id.map(|id| Id::from(id.to_string())),
         client_id: message.client_id.as_deref().map(Id::from),
-        content: Id::from(message.content.as_str()),
+        content: as_sent(&message.content),
     }
 }
 
 pub(crate) fn row_of_event(event: &objects::Numbered) -> Row {
+    let change = |name, id: wire::MessageId, by, what: &str| row_of_change(event.seq, name, Id::from(id.to_string()), by, what);
+    let group = |name, by: wire::UserId, what: String| {
+        row_of_change(event.seq, name, Id::from(""), Some(Id::from(by.to_string())), &what)
+    };
     match &event.event {
         objects::RoomEvent::Message { message } => Row { seq: event.seq, ..row_of(message) },
+        objects::RoomEvent::Edited(edited) => {
+            let by = edited.message.sender_id.map(|id| Id::from(id.to_string()));
+            change("chat:edited", edited.message.id, by, "")
+        }
+        objects::RoomEvent::Deleted(deleted) => {
+            change("chat:deleted", deleted.message_id, Some(Id::from(deleted.by.to_string())), "")
+        }
+        objects::RoomEvent::Reaction(reacted) => {
+            let by = Some(Id::from(reacted.user_id.to_string()));
+            change("chat:reaction", reacted.message_id, by, &reaction_text(&reacted.emoji, reacted.on))
+        }
+        objects::RoomEvent::Updated(updated) => group("conversation:updated", updated.by, updated.changes.to_string()),
+        objects::RoomEvent::MemberAdded(added) => group("conversation:memberAdded", added.by, added.member.id.to_string()),
+        objects::RoomEvent::MemberRemoved(gone) => group("conversation:memberRemoved", gone.by, gone.user_id.to_string()),
     }
 }
 

@@ -13,12 +13,25 @@ pub type Id = Arc<str>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     pub seq: u64,
+    /// Name of an event that is no message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Id>,
     pub id: Id,
     #[serde(default)]
     pub sender: Option<Id>,
     #[serde(default)]
     pub client_id: Option<Id>,
     pub content: Id,
+}
+
+/// What is stored of a message that was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct State {
+    pub deleted: bool,
+    /// Every content it had, the newest last.
+    pub contents: Vec<Id>,
+    /// Emoji and user.
+    pub reactions: Vec<(Id, Id)>,
 }
 
 /// Watermarks of a member.
@@ -82,6 +95,11 @@ pub enum What {
         conversation: Id,
         head: u64,
     },
+    /// The person of this connection is told not to be a member any more.
+    Dismissed {
+        conn: Id,
+        conversation: Id,
+    },
     Hold {
         device: Id,
         conversation: Id,
@@ -106,6 +124,17 @@ pub enum What {
         code: Id,
     },
     Unknown {
+        op: u64,
+    },
+    Change {
+        op: u64,
+        user: Id,
+        conversation: Id,
+        message: Id,
+        kind: Id,
+        content: Id,
+    },
+    Changed {
         op: u64,
     },
     Mark {
@@ -147,6 +176,8 @@ pub enum What {
         rows: Vec<Row>,
         #[serde(default)]
         marks: BTreeMap<Id, Watermarks>,
+        #[serde(default)]
+        states: BTreeMap<Id, State>,
     },
 }
 

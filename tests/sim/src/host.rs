@@ -612,7 +612,8 @@ impl World {
             if life.is_some_and(|life| self.sender_died(&from, life)) {
                 return;
             }
-        } else if life.is_some_and(|life| life != self.slots[to].life) {
+        } else if life.is_some_and(|life| !self.slots[to].live || life != self.slots[to].life) {
+            // Dead, and maybe about to begin another life with this very message.
             return;
         }
         if let Some((caller, token)) = caller

@@ -22,6 +22,7 @@
 //! | `resume` | `op`, `conn`, `cursors` | before `sync:resume` is written; `cursors` as sent, `{}` subscribes from the heads |
 //! | `resumed` | `op`, `heads`, `more`?, `marks`? | its ack; `marks` as `{conversation:{user:{delivered_seq,read_seq}}}` |
 //! | `resume_failed` | `op` | its ack was an error |
+//! | `dismissed` | `conn`, `conversation` | `conversation:removed` |
 //! | `deliver` | `conn`, `conversation`, `row` | each durable event, **before** the client drops repeats |
 //! | `reset` | `conn`, `conversation`, `head` | `sync:reset` |
 //! | `hold` | `device`, `conversation`, `seq` | the device now holds everything up to `seq` by other means (history) |
@@ -36,17 +37,22 @@
 //! | `rows` | `op`, `rows` | its answer, oldest first |
 //! | `commit` | `conversation`, `seq` | optional: the row became durable; with it M4 is checked to the event |
 //! | `quiesced` | | everything was given time to arrive: from here on open connections must have everything |
-//! | `final` | `conversation`, `rows`, `marks`? | the stored truth, read at the end; all rows, oldest first |
+//! | `change` | `op`, `user`, `conversation`, `message`, `kind`, `content` | before an edit, deletion or reaction; `kind` is the event that tells of it, `content` an edit's text or a reaction's `👍+`, `👍-` |
+//! | `changed` | `op` | its ack (an error needs no line) |
+//! | `final` | `conversation`, `rows`, `marks`?, `states`? | the stored truth, read at the end; all rows, oldest first; `states`: of changed messages |
 //!
-//! A `row` is `{"seq":1,"id":"..","sender":"..","client_id":null,"content":".."}`; unknown fields are ignored. For
-//! durable events that are no messages, put the event's name into `content` and any stable id into `id`.
+//! A `row` is `{"seq":1,"id":"..","sender":"..","client_id":null,"content":".."}`; unknown fields are ignored. The content
+//! is the one that was sent, and empty once the message is deleted. Durable events that are no messages have their name in
+//! `kind`, the message's id in `id`, who did it in `sender`, and in `content` nothing that changes later.
 
 #![allow(clippy::missing_errors_doc)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod batch;
+mod changes;
 pub mod check;
 mod client;
+mod groups;
 pub mod history;
 mod host;
 mod net;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::changes::{as_sent, reaction_text, row_of_change};
 use crate::history::{Id, MarkTable, Row, Watermarks};
 
 /// An Engine.IO packet with a Socket.IO packet inside.
@@ -35,6 +36,9 @@ pub(crate) enum Event {
     Receipts { conversation: Id, user: Id, marks: Watermarks },
     Reset { conversation: Id, head: u64 },
     Typing { conversation: Id, user: Id },
+    /// The conversation is new to the client.
+    Created { conversation: Id },
+    Dismissed { conversation: Id },
     Presence { user: Id, online: bool },
     OnlineList(Vec<Id>),
     Draining,
@@ -88,6 +92,20 @@ fn event(body: &Value) -> Option<Event> {
     let conversation = || id(payload, "conversationId");
     Some(match name {
         "chat:message" => Event::Message { conversation: conversation()?, row: row(payload)? },
+        "chat:edited" => {
+            let message = &payload["message"];
+            change(payload, name, conversation()?, id(message, "id")?, id(message, "sender_id"), "")?
+        }
+        "chat:deleted" => change(payload, name, conversation()?, id(payload, "messageId")?, id(payload, "by"), "")?,
+        "chat:reaction" => {
+            let what = reaction_text(&word(payload, "emoji"), payload["on"].as_bool()?);
+            change(payload, name, conversation()?, id(payload, "messageId")?, id(payload, "userId"), &what)?
+        }
+        "conversation:updated" => group(payload, name, &payload["changes"].to_string())?,
+        "conversation:memberAdded" => group(payload, name, &word(&payload["member"], "id"))?,
+        "conversation:memberRemoved" => group(payload, name, &word(payload, "userId"))?,
+        "conversation:created" => Event::Created { conversation: id(&payload["conversation"], "id")? },
+        "conversation:removed" => Event::Dismissed { conversation: conversation()? },
         "chat:read" => Event::Read {
             conversation: conversation()?,
             user: id(payload, "userId")?,
@@ -112,15 +130,24 @@ fn event(body: &Value) -> Option<Event> {
     })
 }
 
+fn group(payload: &Value, name: &str, what: &str) -> Option<Event> {
+    change(payload, name, id(payload, "conversationId")?, Id::from(""), id(payload, "by"), what)
+}
+
+fn change(payload: &Value, name: &str, conversation: Id, message: Id, by: Option<Id>, what: &str) -> Option<Event> {
+    Some(Event::Message { conversation, row: row_of_change(number(payload, "seq")?, name, message, by, what) })
+}
+
 /// A message row of the contract (section 3) as the checker knows it.
 #[must_use]
 pub(crate) fn row(message: &Value) -> Option<Row> {
     Some(Row {
         seq: number(message, "seq")?,
+        kind: None,
         id: id(message, "id")?,
         sender: id(message, "sender_id"),
         client_id: id(message, "client_id"),
-        content: id(message, "content")?,
+        content: as_sent(message.get("content")?.as_str()?),
     })
 }
 

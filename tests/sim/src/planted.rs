@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use edge_core::object::{CallKey, Frame, Input, Kind, Object, ObjectId, Output, SocketId};
-use edge_core::objects::{Message, ReadUpTo};
+use edge_core::objects::{Message, ReadUpTo, RoomEvent};
 use edge_core::shard;
 use edge_core::sql::{Statement, Value};
 use wire::Timestamp;
@@ -43,6 +43,12 @@ pub enum Planted {
     ReceiptOverwrite,
     /// The newest page comes from a cache.
     StaleHistory,
+    /// One edit in ten changes the message, but its event is not written.
+    EditWithoutEvent,
+    /// One change in ten writes its event, but not the message.
+    EventWithoutEdit,
+    /// Reactions are told before they are stored.
+    ReactionTooEarly,
     /// Where objects sleep: a gateway that kept its sockets gets a new epoch.
     EpochRaised,
     /// A User does not store who wants to be told.
@@ -59,6 +65,8 @@ pub enum Planted {
     RecoveryRepeats,
     /// A recovery leaves out what the client missed.
     RecoverySkips,
+    /// Gateways never forget who was a member.
+    OutsidersKept,
 }
 
 /// How a bug shows.
@@ -83,7 +91,7 @@ impl Shows {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeCommit,
         Self::AckAfterFailure,
         Self::DroppedWrite,
@@ -96,6 +104,9 @@ impl Planted {
         Self::OvertakenDelivery,
         Self::ReceiptOverwrite,
         Self::StaleHistory,
+        Self::EditWithoutEvent,
+        Self::EventWithoutEdit,
+        Self::ReactionTooEarly,
         Self::EpochRaised,
         Self::ListenersForgotten,
         Self::SocketsForgotten,
@@ -104,6 +115,7 @@ impl Planted {
         Self::NeverPinged,
         Self::RecoveryRepeats,
         Self::RecoverySkips,
+        Self::OutsidersKept,
     ];
 
     /// What the checker must say of it.
@@ -120,9 +132,13 @@ impl Planted {
             Self::OvertakenDelivery => (Rule::M3, "seq_fell_on_connection"),
             Self::ReceiptOverwrite => (Rule::M7, "mark_fell"),
             Self::StaleHistory => (Rule::M8, "own_message_missing"),
+            Self::EditWithoutEvent => (Rule::M3, "seq_not_dense"),
+            Self::EventWithoutEdit => (Rule::M1, "acked_change_lost"),
+            Self::ReactionTooEarly => (Rule::M4, "seen_before_commit"),
             Self::EpochRaised => (Rule::M5, "never_caught_up"),
             Self::CallsRepeated => (Rule::M2, "answered_with_another_message"),
             Self::CursorLate => (Rule::M5, "repeat_in_run"),
+            Self::OutsidersKept => (Rule::N20, "outsider_was_told"),
             Self::ListenersForgotten | Self::SocketsForgotten => return Shows::Breach("P1 still online"),
             Self::NeverPinged => return Shows::Breach("P1 silence"),
         };
@@ -169,6 +185,9 @@ impl Planted {
             (Self::NoDedupe, Kind::Room) => Box::new(NoDedupe(0)),
             (Self::ReceiptOverwrite, Kind::Room) => Box::new(ReceiptOverwrite::default()),
             (Self::StaleHistory, Kind::Room) => Box::new(StaleHistory(None)),
+            (Self::EditWithoutEvent, Kind::Room) => Box::new(HalfWritten(0, "INSERT INTO room_events")),
+            (Self::EventWithoutEdit, Kind::Room) => Box::new(HalfWritten(0, "UPDATE room_messages")),
+            (Self::ReactionTooEarly, Kind::Room) => Box::new(ReactionTooEarly),
             (Self::MissingFence, Kind::Gateway) => Box::new(MissingFence::default()),
             (Self::LostDelivery, Kind::Gateway) => Box::new(Written(0, |_, _, _| {})),
             (Self::DoubleDelivery, Kind::Gateway) => Box::new(Written(0, |output, _, out| {
@@ -183,6 +202,7 @@ impl Planted {
             (Self::RecoveryRepeats, Kind::Gateway) => Box::new(Offset(|known| known.saturating_sub(8))),
             (Self::RecoverySkips, Kind::Gateway) => Box::new(Offset(|known| known + 8)),
             (Self::NeverPinged, Kind::Gateway) => Box::new(NeverPinged(BTreeSet::new())),
+            (Self::OutsidersKept, Kind::Gateway) => Box::new(OutsidersKept::default()),
             _ => return None,
         };
         Some(twist)
@@ -328,6 +348,21 @@ impl Twist for NeverPinged {
     }
 }
 
+/// Everybody who ever was in the audience of a room.
+#[derive(Default)]
+struct OutsidersKept(BTreeMap<wire::RoomId, BTreeSet<wire::UserId>>);
+
+impl Twist for OutsidersKept {
+    fn input(&mut self, mut input: Input, _: Timestamp) -> Input {
+        if let Input::Object { msg: Message::Deliver { room, users: Some(users), .. }, .. } = &mut input {
+            let all = self.0.entry(*room).or_default();
+            all.extend(users.iter().copied());
+            *users = all.iter().copied().collect();
+        }
+        input
+    }
+}
+
 fn inserts_message(statement: &Statement) -> bool {
     statement.sql.starts_with("INSERT INTO room_messages")
 }
@@ -345,6 +380,37 @@ impl Twist for DroppedWrite {
             }
         }
         out.push_back(output);
+    }
+}
+
+/// One change of a message in ten is written without the statement that begins like this.
+struct HalfWritten(u64, &'static str);
+
+impl Twist for HalfWritten {
+    fn output(&mut self, mut output: Output, out: &mut VecDeque<Output>) {
+        if let Output::Persist { statements, .. } = &mut output
+            && statements.iter().any(|statement| statement.sql.starts_with("UPDATE room_messages"))
+        {
+            self.0 += 1;
+            if self.0.is_multiple_of(10) {
+                statements.retain(|statement| !statement.sql.starts_with(self.1));
+            }
+        }
+        out.push_back(output);
+    }
+}
+
+/// The batch with a reaction goes out ahead of what stores it.
+struct ReactionTooEarly;
+
+impl Twist for ReactionTooEarly {
+    fn output(&mut self, output: Output, out: &mut VecDeque<Output>) {
+        let is_reaction = |numbered: &edge_core::objects::Numbered| matches!(numbered.event, RoomEvent::Reaction(_));
+        let early = matches!(&output, Output::Object { msg: Message::Deliver { durable, .. }, .. } if durable.iter().any(is_reaction));
+        match out.iter().position(|before| matches!(before, Output::Persist { .. })).filter(|_| early) {
+            Some(at) => out.insert(at, output),
+            None => out.push_back(output),
+        }
     }
 }
 
@@ -494,7 +560,7 @@ impl Twist for MissingFence {
             }
             Input::Object { msg: Message::Deliver { room, durable, .. }, call, .. } if *call != CallKey::NONE => {
                 for numbered in durable {
-                    let edge_core::objects::RoomEvent::Message { message } = &numbered.event;
+                    let RoomEvent::Message { message } = &numbered.event else { continue };
                     let mut body = serde_json::json!(message);
                     body["conversationId"] = serde_json::json!(room);
                     let room = room.to_string();

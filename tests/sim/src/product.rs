@@ -55,7 +55,8 @@ pub fn hooks(create: Create) -> Hooks {
             people.iter().map(row).collect()
         }),
         stored: Some(|room, after| {
-            let sql = "SELECT seq FROM room_messages WHERE room_id=?1 AND seq>?2 ORDER BY seq";
+            let sql = "SELECT seq FROM room_messages WHERE room_id=?1 AND seq>?2 UNION SELECT seq FROM room_events \
+                       WHERE room_id=?1 AND seq>?2 ORDER BY seq";
             Statement::new(sql, vec![room.into(), after.into()])
         }),
         bugs: Bugs::default(),

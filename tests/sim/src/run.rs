@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use edge_core::objects::{HistoryCursor, Message};
+use edge_core::objects::{HistoryCursor, Message, Numbered};
 
 use crate::check::{Verdict, check};
 use crate::client::{row_of, row_of_event};
@@ -141,25 +141,37 @@ impl World {
     fn truth_of(&mut self, n: usize) -> Option<What> {
         let member = *self.conversations[n].members.first()?;
         let user = self.people[member].id;
-        let mut rows: Vec<Row> = Vec::new();
+        let mut events: Vec<Numbered> = Vec::new();
+        let marks = loop {
+            let after = events.last().map_or(0, |numbered| numbered.seq);
+            let msg = Message::Pull { user, after, limit: 200, generation: None, marks: true };
+            let Message::Page { events: page, marks, head, .. } = self.ask(n, msg)? else { return None };
+            if page.is_empty() && after < head {
+                return None;
+            }
+            events.extend(page);
+            if events.last().is_none_or(|numbered| numbered.seq >= head) {
+                break marks;
+            }
+        };
+        let rows: Vec<Row> = events.iter().map(row_of_event).collect();
+        let mut messages: Vec<Row> = Vec::new();
         loop {
-            let after = rows.last().map_or(0, |row| row.seq);
+            let after = messages.last().map_or(0, |row| row.seq);
             let msg = Message::History { user, cursor: HistoryCursor::AfterSeq(after), limit: 200 };
-            let Message::HistoryPage { messages, .. } = self.ask(n, msg)? else { return None };
-            if messages.is_empty() {
+            let Message::HistoryPage { messages: page, .. } = self.ask(n, msg)? else { return None };
+            if page.is_empty() {
                 break;
             }
-            rows.extend(messages.iter().map(row_of));
-            if rows.last().is_none_or(|row| row.seq <= after) {
+            messages.extend(page.iter().map(row_of));
+            if messages.last().is_none_or(|row| row.seq <= after) {
                 return None;
             }
         }
-        let after = rows.last().map_or(0, |row| row.seq).saturating_sub(1);
-        let msg = Message::Pull { user, after, limit: 10, generation: None, marks: true };
-        let Message::Page { events, marks, .. } = self.ask(n, msg)? else { return None };
-        if events.last().map(row_of_event) != rows.last().cloned() {
-            self.breach("history and events end at different rows".to_owned());
+        if !rows.iter().filter(|row| row.kind.is_none()).eq(&messages) {
+            self.breach("history and events are not the same messages".to_owned());
         }
+        let states = self.states_of(n, &events)?;
         let marks = marks
             .iter()
             .map(|marks| {
@@ -167,6 +179,6 @@ impl World {
                 (Id::from(marks.user.to_string()), watermarks)
             })
             .collect();
-        Some(What::Final { conversation: self.conversations[n].text.clone(), rows, marks })
+        Some(What::Final { conversation: self.conversations[n].text.clone(), rows, marks, states })
     }
 }

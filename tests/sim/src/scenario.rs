@@ -166,6 +166,8 @@ pub struct Scenario {
     /// 0: each object alone. Else so many shards, each of which dies as a whole.
     pub shards: usize,
     pub projections: Projections,
+    /// In groups somebody comes and goes.
+    pub churn: bool,
     /// Messages between objects go through JSON.
     pub json_messages: bool,
     pub attach_after_ms: u64,
@@ -200,6 +202,7 @@ impl Scenario {
             sync_us: rng.log_between(50.0, 20_000.0) as u64,
             shards: if rng.chance(0.25) { rng.between(1, 3) as usize } else { 0 },
             projections: if rng.chance(0.5) { Projections::SameTransaction } else { Projections::Remote },
+            churn: true,
             json_messages: rng.chance(0.2),
             attach_after_ms: *rng.pick(&[0, 200, 1_000, 5_000]).unwrap_or(&0),
             faults: if rng.chance(0.03) { Faults::NONE } else { Faults::drawn(rng) },
@@ -249,6 +252,7 @@ impl Scenario {
             sync_us: 500,
             shards: 0,
             projections: Projections::SameTransaction,
+            churn: false,
             json_messages: false,
             attach_after_ms: 1_000,
             faults: Faults::NONE,

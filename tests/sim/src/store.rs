@@ -119,16 +119,20 @@ impl Database {
         for migration in migrations {
             now(connection.execute_batch(migration)).map_err(text)?;
         }
-        let names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
-        let mut rows = now(connection.query(names, ())).map_err(text)?;
-        let mut tables = Vec::new();
+        // A full text has tables of its own, and a word that empties them.
+        let empty = "SELECT CASE WHEN s.sql LIKE 'CREATE VIRTUAL%' THEN \
+                     'INSERT INTO ' || s.name || ' (' || s.name || ') VALUES (''delete-all'')' ELSE 'DELETE FROM ' || s.name END \
+                     FROM sqlite_schema s WHERE s.type = 'table' AND s.name NOT LIKE 'sqlite_%' AND NOT EXISTS (SELECT 1 FROM \
+                     sqlite_schema v WHERE v.sql LIKE 'CREATE VIRTUAL%' AND s.name GLOB v.name || '_*')";
+        let mut rows = now(connection.query(empty, ())).map_err(text)?;
+        let mut emptying = Vec::new();
         while let Some(row) = now(rows.next()).map_err(text)? {
-            tables.push(row.get::<String>(0).map_err(text)?);
+            emptying.push(row.get::<String>(0).map_err(text)?);
         }
         let prepare = |sql: &str| now(connection.prepare(sql)).map_err(text);
         // A rollback journal in memory: transactions roll back, nothing touches a disk.
         now(connection.execute_batch("PRAGMA journal_mode=MEMORY;")).map_err(text)?;
-        let clear = tables.iter().map(|table| prepare(&format!("DELETE FROM \"{table}\""))).collect::<Result<_, _>>()?;
+        let clear = emptying.iter().map(|sql| prepare(sql)).collect::<Result<_, _>>()?;
         let (begin, commit, rollback) = (prepare("BEGIN IMMEDIATE")?, prepare("COMMIT")?, prepare("ROLLBACK")?);
         Ok(Self { connection, prepared: HashMap::new(), begin, commit, rollback, clear, _database: database })
     }

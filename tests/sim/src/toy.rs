@@ -363,6 +363,8 @@ impl ToyGateway {
                     json!(["chat:receipts", { "conversationId": room, "userId": user, "deliveredSeq": delivered_seq, "readSeq": read_seq }]),
                     None,
                 ),
+                // Nobody here is without read marks.
+                LiveEvent::Created { .. } | LiveEvent::Dismissed { .. } | LiveEvent::For { .. } => continue,
             };
             let who = |id: &SocketId| self.sockets.get(id).and_then(|socket| socket.who.as_ref().map(|who| who.id));
             let to = ids.iter().copied().filter(|id| but.is_none() || who(id) != but).collect();
@@ -427,7 +429,7 @@ impl ToyGateway {
 }
 
 fn render(event: &Numbered) -> String {
-    let RoomEvent::Message { message } = &event.event;
+    let RoomEvent::Message { message } = &event.event else { return String::new() };
     let mut body = json!(message);
     body["conversationId"] = json!(message.conversation_id);
     format!("42{}", json!(["chat:message", body]))

@@ -42,6 +42,10 @@ pub struct Conversation {
     pub direct: bool,
     /// Indices into the people of the run.
     pub members: Vec<usize>,
+    /// Of them: comes and goes, until the run comes to rest.
+    pub churner: Option<usize>,
+    /// And is there again, for good.
+    pub back: bool,
     pub created: bool,
 }
 
@@ -273,7 +277,8 @@ impl World {
                 members.swap_remove(self.rng.below(members.len() as u64) as usize);
             }
             let text = Id::from(id.to_string());
-            self.conversations.push(Conversation { id, text, direct: keep == 2 && direct, members, created: false });
+            let churner = members.last().copied().filter(|_| self.scenario.churn && members.len() > 2);
+            self.conversations.push(Conversation { id, text, direct: keep == 2 && direct, members, churner, back: false, created: false });
             let at = if n == 0 { 0 } else { self.rng.below(self.scenario.duration_ms * 300) };
             self.queue.push(at, Event::Found { conversation: n });
         }

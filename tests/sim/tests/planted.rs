@@ -54,6 +54,9 @@ caught! {
     an_overtaken_delivery_is_caught: OvertakenDelivery,
     an_overwritten_receipt_is_caught: ReceiptOverwrite,
     a_stale_history_is_caught: StaleHistory,
+    an_edit_stored_without_its_event_is_caught: EditWithoutEvent,
+    an_event_stored_without_its_edit_is_caught: EventWithoutEdit,
+    a_reaction_told_before_it_is_stored_is_caught: ReactionTooEarly,
     an_epoch_raised_by_a_sleep_is_caught: EpochRaised,
     listeners_not_stored_are_caught: ListenersForgotten,
     sockets_not_stored_are_caught: SocketsForgotten,
@@ -62,4 +65,5 @@ caught! {
     restored_sockets_never_pinged_are_caught: NeverPinged,
     a_recovery_that_repeats_is_caught: RecoveryRepeats,
     a_recovery_that_skips_is_caught: RecoverySkips,
+    former_members_that_are_still_told_are_caught: OutsidersKept,
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chatcall::guest::{Asked, Database, Done, Sent, Services};
-use chatcall::storage::{Query, QueryError};
-use edge_core::sql::{Row, Rows, Statement, Value};
+use chatcall::storage::{Query, QueryError, from_libsql, to_libsql};
+use edge_core::sql::{Row, Rows, Statement};
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, default_send_request};
 
@@ -113,24 +113,4 @@ async fn run(connection: &libsql::Connection, statement: Statement) -> libsql::R
         rows.push(values?);
     }
     Ok(Query { columns, rows })
-}
-
-fn to_libsql(value: Value) -> libsql::Value {
-    match value {
-        Value::Null => libsql::Value::Null,
-        Value::Integer(n) => libsql::Value::Integer(n),
-        Value::Real(x) => libsql::Value::Real(x),
-        Value::Text(text) => libsql::Value::Text(text),
-        Value::Blob(bytes) => libsql::Value::Blob(bytes),
-    }
-}
-
-fn from_libsql(value: libsql::Value) -> Value {
-    match value {
-        libsql::Value::Null => Value::Null,
-        libsql::Value::Integer(n) => Value::Integer(n),
-        libsql::Value::Real(x) => Value::Real(x),
-        libsql::Value::Text(text) => Value::Text(text),
-        libsql::Value::Blob(bytes) => Value::Blob(bytes),
-    }
 }

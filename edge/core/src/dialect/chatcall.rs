@@ -3,7 +3,7 @@
 mod inbound;
 mod outbound;
 
-pub use inbound::cursors;
+pub use inbound::{cursors, read_up_to};
 
 use super::{Command, Dialect, Inbound};
 
@@ -13,11 +13,14 @@ pub static DIALECT: Dialect =
 
 static INBOUND: &[Inbound] = &[
     Inbound { event: "auth:renew", parse: inbound::renew },
+    Inbound { event: "chat:delete", parse: inbound::delete },
     Inbound { event: "chat:delivered", parse: inbound::mark_delivered },
+    Inbound { event: "chat:edit", parse: inbound::edit },
     Inbound { event: "chat:join", parse: inbound::join },
     Inbound { event: "chat:leave", parse: inbound::leave },
     Inbound { event: "chat:markRead", parse: inbound::mark_read },
     Inbound { event: "chat:message", parse: inbound::send },
+    Inbound { event: "chat:react", parse: inbound::react },
     Inbound { event: "chat:stopTyping", parse: inbound::stop_typing },
     Inbound { event: "chat:typing", parse: inbound::typing },
     Inbound { event: "hb", parse: |_, _| Ok(Command::Heartbeat) },

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use wire::RoomId;
+use wire::{MessageId, RoomId};
 
-use crate::objects::{NewMessage, PresenceState, ReadUpTo};
+use crate::objects::{MessageChange, NewMessage, PresenceState, ReadUpTo};
 
 /// A checked event of a client.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,8 @@ pub enum Command {
     Leave { room: RoomId },
     /// E-004
     Send { room: RoomId, message: NewMessage },
+    /// E-035, E-037, E-039
+    Change { room: RoomId, message: MessageId, change: MessageChange },
     /// E-006, E-007
     Typing { room: RoomId, on: bool },
     /// E-008

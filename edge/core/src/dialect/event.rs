@@ -3,28 +3,36 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use wire::{Member, Message, MessageId, RoomId, Timestamp, UserId};
+use wire::{Conversation, Member, Message, MessageId, Reaction, RoomId, Timestamp, UserId};
 
 use crate::error::Failure;
-use crate::objects::{LiveEvent, Marks, RoomEvent, Shown};
+use crate::objects::{ContactNews, LiveEvent, Marks, Numbered, Removal, RoomEvent, Shown};
 
 /// An event for clients.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ServerEvent<'a> {
     /// E-005
     Message { room: RoomId, message: &'a Message },
+    /// E-036, E-038, E-040, E-042, E-043, E-044
+    Changed { room: RoomId, seq: u64, event: &'a RoomEvent },
     /// E-006, E-007
     Typing { room: RoomId, user: UserId, username: &'a str, on: bool },
     /// E-009
     Read { room: RoomId, user: UserId, ids: &'a [MessageId], up_to: u64 },
     /// E-034
     Receipts { room: RoomId, user: UserId, delivered_seq: u64, read_seq: u64 },
+    /// E-041
+    Created { conversation: &'a Conversation },
+    /// E-045
+    Dismissed { room: RoomId, reason: Removal },
     /// E-011
     OnlineList { users: &'a [UserId] },
     /// E-012, E-013
     Presence { user: UserId, online: bool },
     /// E-054
     PresenceState { user: UserId, shown: &'a Shown },
+    /// E-051, E-052
+    Contact { news: &'a ContactNews },
     /// E-047
     Reset { room: RoomId, head: u64, reason: &'a str },
     /// E-048
@@ -42,9 +50,10 @@ pub enum ServerEvent<'a> {
 impl<'a> ServerEvent<'a> {
     /// A durable event of a conversation.
     #[must_use]
-    pub fn durable(room: RoomId, event: &'a RoomEvent) -> Self {
-        match event {
+    pub fn durable(room: RoomId, numbered: &'a Numbered) -> Self {
+        match &numbered.event {
             RoomEvent::Message { message } => Self::Message { room, message },
+            event => Self::Changed { room, seq: numbered.seq, event },
         }
     }
 
@@ -54,6 +63,9 @@ impl<'a> ServerEvent<'a> {
         match event {
             LiveEvent::Typing { user, username, on } => Self::Typing { room, user: *user, username, on: *on },
             LiveEvent::Read { user, ids, up_to } => Self::Read { room, user: *user, ids, up_to: *up_to },
+            LiveEvent::Created { conversation, .. } => Self::Created { conversation },
+            LiveEvent::Dismissed { reason, .. } => Self::Dismissed { room, reason: *reason },
+            LiveEvent::For { event, .. } => Self::live(room, event),
             LiveEvent::Receipts { user, delivered_seq, read_seq } => {
                 Self::Receipts { room, user: *user, delivered_seq: *delivered_seq, read_seq: *read_seq }
             }
@@ -68,8 +80,10 @@ pub enum Answer<'a> {
     Done,
     /// E-002
     Joined { room: RoomId, seq: u64, read_seq: u64, members: &'a [Member] },
-    /// E-004
+    /// E-004, E-035
     Sent { message: &'a Message },
+    /// E-039
+    Reacted { reactions: &'a [Reaction] },
     /// E-008
     Marked { read_seq: u64 },
     /// E-010

@@ -44,6 +44,9 @@ pub(super) struct Request {
 pub(super) enum Asked {
     Join,
     Send,
+    Edit,
+    Delete,
+    React,
     MarkRead,
     /// Typing and delivery: nobody is told of an unknown outcome.
     Light,

@@ -10,7 +10,7 @@ use crate::dialect::{Answer, Command, DialectId, ServerEvent};
 use crate::error::Failure;
 use crate::limits;
 use crate::object::CallError;
-use crate::objects::{self, Actor, Message};
+use crate::objects::{self, Actor, Message, MessageChange};
 use crate::socketio::Event;
 
 impl Gateway {
@@ -69,6 +69,19 @@ impl Gateway {
                 }
                 (room, Asked::Send, Message::Send { from, message })
             }
+            Command::Change { room, message, change } => {
+                let asked = match change {
+                    MessageChange::Edit { .. } => Asked::Edit,
+                    MessageChange::Delete => Asked::Delete,
+                    MessageChange::React { .. } => Asked::React,
+                };
+                if asked != Asked::Delete
+                    && let Err(failure) = self.may_send(user, now)
+                {
+                    return self.refuse(id, ack, event, &failure);
+                }
+                (room, asked, Message::Change { user, message, change })
+            }
             Command::Typing { room, on } => {
                 let from = actor();
                 if on && !self.may_type(id, room, now) {
@@ -93,11 +106,16 @@ impl Gateway {
                 let (seq, read_seq) = (*seq, *read_seq);
                 self.answer(id, ack, &Answer::Joined { room: request.room, seq, read_seq, members });
             }
-            (Asked::Send, Ok(Message::Sent { message, .. })) => self.answer(id, ack, &Answer::Sent { message }),
+            (Asked::Send, Ok(Message::Sent { message, .. })) | (Asked::Edit, Ok(Message::Changed { message })) => {
+                self.answer(id, ack, &Answer::Sent { message });
+            }
+            (Asked::React, Ok(Message::Changed { message })) => {
+                self.answer(id, ack, &Answer::Reacted { reactions: &message.reactions });
+            }
             (Asked::MarkRead, Ok(Message::Marked { read_seq })) => {
                 self.answer(id, ack, &Answer::Marked { read_seq: *read_seq });
             }
-            (Asked::Light, Ok(_)) => self.answer(id, ack, &Answer::Done),
+            (Asked::Delete, Ok(Message::Changed { .. })) | (Asked::Light, Ok(_)) => self.answer(id, ack, &Answer::Done),
             (Asked::Light, Err(_)) if ack.is_none() => {}
             (asked, outcome) => self.refuse(id, ack, request.event, &failed(asked, outcome.as_ref().err().copied())),
         }

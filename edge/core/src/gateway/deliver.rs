@@ -1,6 +1,7 @@
 //! Live delivery: a Room's batch to the sockets of its audience. One encoding per event and dialect, one `Send` for all
 //! websockets; this is the hot path.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use wire::{RoomId, Timestamp, UserId};
@@ -14,7 +15,7 @@ use crate::dialect::{DialectId, ServerEvent};
 use crate::effects::Effects;
 use crate::limits;
 use crate::object::{Frame, Output, SocketId};
-use crate::objects::{LiveEvent, Message, Numbered};
+use crate::objects::{LiveEvent, Message, Numbered, Removal, seen_by};
 use crate::socketio::encode;
 
 /// [`Message::Deliver`].
@@ -41,13 +42,13 @@ pub(super) struct Targets {
 
 impl Targets {
     /// For one event. Nothing else may be sent before [`Gateway::send_to`] has it.
-    pub(super) fn of(log: &Log) -> Self {
-        Self { by_dialect: Vec::new(), number: log.next(), kept: true, place: None }
+    pub(super) fn of(log: &Log, place: Place) -> Self {
+        Self { by_dialect: Vec::new(), number: log.next(), kept: true, place }
     }
 
     /// For an event that nobody wants later.
     fn volatile(log: &Log) -> Self {
-        Self { number: log.last(), kept: false, ..Self::of(log) }
+        Self { number: log.last(), kept: false, ..Self::of(log, None) }
     }
 
     /// Adds a connection: by its websocket, or for its polling buffer; one that is held only notes the event.
@@ -103,21 +104,33 @@ impl Gateway {
             None => {}
         }
         entry.resolve(self.changes, &self.users, &self.conns);
-        for numbered in &durable {
+        // Whoever learns of the conversation learns that first, and whoever leaves it last.
+        let (first, then): (Vec<LiveEvent>, _) = live.into_iter().partition(|event| matches!(event, LiveEvent::Created { .. }));
+        for event in &first {
+            self.deliver_live(room, event, now);
+        }
+        for numbered in durable {
             self.deliver_durable(room, numbered, now);
         }
         self.pull_behind(room, head, now);
-        for event in &live {
-            self.deliver_live(room, event, now);
+        for event in &then {
+            match event {
+                LiveEvent::Dismissed { user, reason } => self.dismissed(room, *user, *reason, now),
+                event => self.deliver_live(room, event, now),
+            }
         }
         Message::Accepted { stale: false, unknown_audience: false }
     }
 
-    fn deliver_durable(&mut self, room: RoomId, numbered: &Numbered, now: Timestamp) {
+    fn deliver_durable(&mut self, room: RoomId, mut numbered: Numbered, now: Timestamp) {
         let Some(entry) = self.rooms.get_mut(&room) else { return };
         let seq = numbered.seq;
         let immediate = self.settings.attach_after_ms == 0;
-        let mut targets = Targets { place: Some((room, seq)), ..Targets::of(&self.log) };
+        let place = Some((room, seq));
+        let reactions = numbered.event.reactions().map(std::mem::take).unwrap_or_default();
+        let mut targets = Targets::of(&self.log, place);
+        // Who reacted reads it with `me`: another packet, under a number of its own.
+        let mut theirs: BTreeMap<UserId, Vec<(DialectId, ConnId)>> = BTreeMap::new();
         let (mut gaps, mut unmarked, mut timers, mut written) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for slot in entry.slots_mut().iter_mut().filter(|slot| slot.member) {
             let Some(hot) = self.conns.entry(slot.conn) else { continue };
@@ -152,9 +165,29 @@ impl Gateway {
                 // A repeated or late batch.
                 Mode::Live | Mode::Tracked | Mode::Cut => continue,
             }
-            targets.add(slot.dialect, hot, slot.conn);
+            if reactions.iter().any(|reaction| reaction.user_ids.contains(&slot.user)) {
+                theirs.entry(slot.user).or_default().push((slot.dialect, slot.conn));
+            } else {
+                targets.add(slot.dialect, hot, slot.conn);
+            }
         }
-        self.send_to(targets, &ServerEvent::durable(room, &numbered.event), now);
+        let mut viewer = None;
+        let mut theirs = theirs.into_iter();
+        loop {
+            if let Some(shown) = numbered.event.reactions().filter(|_| !reactions.is_empty()) {
+                shown.clone_from(&reactions);
+                seen_by(shown, viewer);
+            }
+            self.send_to(targets, &ServerEvent::durable(room, &numbered), now);
+            let Some((user, conns)) = theirs.next() else { break };
+            viewer = Some(user);
+            targets = Targets::of(&self.log, place);
+            for (dialect, conn) in conns {
+                if let Some(hot) = self.conns.entry(conn) {
+                    targets.add(dialect, hot, conn);
+                }
+            }
+        }
         for conn in unmarked {
             let Some(live) = self.conns.live_mut(conn) else { continue };
             if !live.resumed {
@@ -206,17 +239,33 @@ impl Gateway {
         let Some(entry) = self.rooms.get_mut(&room) else { return };
         // Whoever types has stopped or sent it by the time somebody is back.
         let volatile = matches!(event, LiveEvent::Typing { .. });
-        let mut targets = if volatile { Targets::volatile(&self.log) } else { Targets::of(&self.log) };
+        let mut targets = if volatile { Targets::volatile(&self.log) } else { Targets::of(&self.log, Some((room, 0))) };
         for slot in entry.slots_mut().iter().filter(|slot| slot.member) {
             let wanted = match event {
                 LiveEvent::Typing { user, .. } => slot.opened && slot.user != *user,
+                LiveEvent::Created { users, .. } => users.contains(&slot.user),
+                LiveEvent::For { these, only, .. } => these.contains(&slot.user) == *only,
                 LiveEvent::Read { .. } | LiveEvent::Receipts { .. } => true,
+                LiveEvent::Dismissed { .. } => false,
             };
             if wanted && let Some(hot) = self.conns.entry(slot.conn) {
                 targets.add(slot.dialect, hot, slot.conn);
             }
         }
         self.send_to(targets, &ServerEvent::live(room, event), now);
+    }
+
+    /// E-045, unless the Room has said meanwhile that the user is a member again: nothing follows.
+    fn dismissed(&mut self, room: RoomId, user: UserId, reason: Removal, now: Timestamp) {
+        if self.rooms.get(&room).is_some_and(|entry| entry.has(user)) {
+            return;
+        }
+        for id in self.conns_of(user) {
+            self.not_a_member(id, room);
+            self.emit(id, &ServerEvent::Dismissed { room, reason });
+            self.save(id);
+            self.settle(id, now);
+        }
     }
 
     /// Encodes once per dialect; one `Send` for its websockets.

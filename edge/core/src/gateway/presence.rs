@@ -270,7 +270,7 @@ impl Gateway {
     }
 
     fn tell_all(&mut self, users: &[UserId], event: &ServerEvent<'_>, now: Timestamp) {
-        let mut targets = Targets::of(&self.log);
+        let mut targets = Targets::of(&self.log, None);
         for user in users {
             for id in self.conns_of(*user) {
                 let Some(dialect) = self.conns.live(id).map(|live| live.who.dialect) else { continue };

@@ -245,7 +245,7 @@ impl Gateway {
         let Some(entry) = self.conns.entry(id) else { return };
         let missed: Vec<u64> = entry.sent.unwritten().collect();
         let Some(live) = self.conns.live_mut(id) else { return };
-        let places = missed.into_iter().filter_map(|number| self.log.place(number));
+        let places = missed.into_iter().filter_map(|number| self.log.place(number)).filter(|(_, seq)| *seq > 0);
         let mut runs: BTreeMap<RoomId, Option<(u64, u64)>> = BTreeMap::new();
         for (room, seq) in places.chain(live.replay.unsent_places()) {
             let run = runs.entry(room).or_insert(Some((seq, seq.saturating_sub(1))));

@@ -17,7 +17,7 @@ use crate::engineio::Reason;
 use crate::error::CloseCode;
 use crate::limits;
 use crate::object::{CallError, Output, SocketId};
-use crate::objects::{self, Marks, Message, Numbered};
+use crate::objects::{self, Marks, Message, Numbered, Removal};
 
 /// What one socket replays.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub(super) struct Replay {
 #[derive(Debug)]
 enum Item {
     /// A whole packet, without its offset.
-    Packet(String, Place),
+    Packet(String, (RoomId, u64)),
     /// Everything of this replay was written.
     End { room: RoomId, serial: u32 },
     /// The same, but the resume is cut off here.
@@ -91,12 +91,13 @@ impl Replay {
     /// Takes what was pulled and not written yet.
     pub(super) fn take_unsent(&mut self) -> Vec<(String, Place)> {
         let unsent = std::mem::take(&mut self.unsent).into_iter();
-        unsent.filter_map(|item| if let Item::Packet(packet, place) = item { Some((packet, place)) } else { None }).collect()
+        unsent.filter_map(|item| if let Item::Packet(packet, place) = item { Some((packet, Some(place))) } else { None }).collect()
     }
 
     /// Places of what was pulled and not written yet.
     pub(super) fn unsent_places(&self) -> impl Iterator<Item = (RoomId, u64)> {
-        self.unsent.iter().filter_map(|item| if let Item::Packet(_, place) = item { *place } else { None })
+        let places = self.unsent.iter().filter_map(|item| if let Item::Packet(_, place) = item { Some(*place) } else { None });
+        places.filter(|(_, seq)| *seq > 0)
     }
 
     pub(super) fn ask(&mut self, room: RoomId) {
@@ -150,7 +151,7 @@ impl Gateway {
                 None => break,
                 Some(Item::Packet(packet, place)) => {
                     let bytes = packet.len();
-                    self.write(id, dialect, packet, place);
+                    self.write(id, dialect, packet, Some(place));
                     self.written(id, bytes);
                 }
                 Some(Item::End { room, serial }) => self.replay_ended(id, room, serial, now),
@@ -243,6 +244,7 @@ impl Gateway {
         if let Some(resume) = &mut live.resume {
             resume.release(pull.reserved);
         }
+        let named = live.resume.as_ref().is_some_and(|resume| resume.names(pull.room));
         let current = slot_of(&mut self.rooms, pull.room, id)
             .is_some_and(|slot| slot.mode == Mode::Replaying && slot.serial == pull.serial);
         if current {
@@ -252,7 +254,13 @@ impl Gateway {
                 Ok(Message::Page { events, head, generation, read_seq, marks, reset }) => {
                     self.page(id, &pull, Page { events, head, generation, read_seq, marks, reset });
                 }
-                Ok(Message::Refused { failure }) if is_not_visible(failure.code) => self.not_a_member(id, pull.room),
+                Ok(Message::Refused { failure }) if is_not_visible(failure.code) => {
+                    self.not_a_member(id, pull.room);
+                    if !named {
+                        // The word of it was lost, or is on its way.
+                        self.emit(id, &ServerEvent::Dismissed { room: pull.room, reason: Removal::Removed });
+                    }
+                }
                 _ => self.pull_failed(id, pull.room, now),
             }
         }
@@ -272,7 +280,7 @@ impl Gateway {
             slot.next = page.head + 1;
             slot.highest = 0;
             let reset = ServerEvent::Reset { room, head: page.head, reason };
-            live.replay.unsent.extend(table.event_packet(&reset).map(|packet| Item::Packet(packet, None)));
+            live.replay.unsent.extend(table.event_packet(&reset).map(|packet| Item::Packet(packet, (room, 0))));
         }
         for numbered in &page.events {
             if numbered.seq < slot.next {
@@ -280,8 +288,8 @@ impl Gateway {
             }
             slot.next = numbered.seq + 1;
             sent += 1;
-            let event = ServerEvent::durable(room, &numbered.event);
-            let place = Some((room, numbered.seq));
+            let event = ServerEvent::durable(room, numbered);
+            let place = (room, numbered.seq);
             live.replay.unsent.extend(table.event_packet(&event).map(|packet| Item::Packet(packet, place)));
         }
         let held = slot.next.saturating_sub(1);
@@ -316,8 +324,15 @@ impl Gateway {
         }
     }
 
-    fn not_a_member(&mut self, id: ConnId, room: RoomId) {
+    /// Nothing of the conversation goes there any more, not even what was pulled already, or would be recovered.
+    pub(super) fn not_a_member(&mut self, id: ConnId, room: RoomId) {
         self.forget_slot(id, room);
+        if let Some(live) = self.conns.live_mut(id) {
+            live.replay.unsent.retain(|item| !matches!(item, Item::Packet(_, (of, _)) if *of == room));
+        }
+        if let Some(entry) = self.conns.entry(id) {
+            entry.sent.drop_all(|number| self.log.place(number).is_some_and(|(of, _)| of == room));
+        }
         if let Some(resume) = self.conns.live_mut(id).and_then(|live| live.resume.as_mut()) {
             resume.removed(room);
         }

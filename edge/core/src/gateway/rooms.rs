@@ -70,6 +70,11 @@ impl RoomEntry {
         self.resolved = 0;
     }
 
+    /// Whether the user is a member, as far as the Room has said.
+    pub(super) fn has(&self, user: UserId) -> bool {
+        self.users.binary_search(&user).is_ok()
+    }
+
     /// Makes a slot for each socket of the audience. `changes` is the gateway's count of sockets coming and going.
     pub(super) fn resolve(&mut self, changes: u64, users: &BTreeMap<UserId, LocalUser>, conns: &Conns) {
         if self.resolved == changes {

@@ -12,7 +12,7 @@ use crate::limits;
 /// The texts of one event, offset included, by dialect.
 pub(super) type Texts = Vec<(DialectId, Rc<str>)>;
 
-/// The place of a durable event.
+/// The conversation of an event, and its seq there; 0 when it takes none.
 pub(super) type Place = Option<(RoomId, u64)>;
 
 /// Numbers have the gateway's above these.
@@ -136,6 +136,11 @@ impl Sent {
         if self.numbers.len() > limits::RECOVERY_PACKETS {
             self.forget_first();
         }
+    }
+
+    /// These packets are not to be sent again, whether they arrived or not.
+    pub(super) fn drop_all(&mut self, these: impl Fn(u64) -> bool) {
+        self.numbers.retain(|number| !these(*number));
     }
 
     fn forget_first(&mut self) {

@@ -97,7 +97,7 @@ impl Gateway {
     pub(super) fn drain(&mut self, now: Timestamp) {
         self.draining = true;
         let event = ServerEvent::Draining { reconnect_after_ms: self.settings.reconnect_after_ms };
-        let mut targets = super::deliver::Targets::of(&self.log);
+        let mut targets = super::deliver::Targets::of(&self.log, None);
         for id in self.conns.ids() {
             let Some(dialect) = self.conns.live(id).map(|live| live.who.dialect) else { continue };
             if let Some(entry) = self.conns.entry(id) {

@@ -8,6 +8,7 @@ mod commands;
 mod conformance;
 mod delivery;
 mod limits_of_clients;
+mod membership;
 mod polling;
 mod presence;
 mod recovery;

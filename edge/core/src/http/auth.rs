@@ -37,7 +37,7 @@ pub(super) async fn register<P: Platform>(call: &Call<'_, P>) -> Result<Reply, F
         }
     }
     call.charge(&[call.bucket("register", &call.counted_address(), limits::REGISTRATIONS_PER_ADDRESS)]).await?;
-    check_free(call, username, &email).await?;
+    call.check_free(None, Some(username), Some(&email)).await?;
 
     let salt = half(call.platform.random());
     let user = UserId(call.new_id());
@@ -52,7 +52,7 @@ pub(super) async fn register<P: Platform>(call: &Call<'_, P>) -> Result<Reply, F
     let rows = call.write(batch).await?;
     let Some(role) = rows.first().and_then(|rows| rows.first()?.first()?.as_str()) else {
         // Someone was faster.
-        check_free(call, username, &email).await?;
+        call.check_free(None, Some(username), Some(&email)).await?;
         return Err(ErrorCode::Conflict.into());
     };
     let own = OwnUser {
@@ -155,20 +155,8 @@ fn open_session<P: Platform>(
     Grant { user, username: username.to_owned(), session, version, refresh }
 }
 
-async fn check_free<P: Platform>(call: &Call<'_, P>, username: &str, email: &str) -> Result<(), Failure> {
-    let rows = call.read(people::taken(username, email)).await?;
-    let Some([name_taken, email_taken]) = rows.first().map(Vec::as_slice) else { return Err(unexpected()) };
-    if name_taken.as_i64() != Some(0) {
-        return Err(Failure::conflict("username", "This name is taken"));
-    }
-    if email_taken.as_i64() != Some(0) {
-        return Err(Failure::conflict("email", "This e-mail address is already registered"));
-    }
-    Ok(())
-}
-
 /// 1 to 50 of letters, digits, `_ . -`. ASCII: two names that look alike are alike, and NOCASE knows every case.
-fn check_username(name: &str) -> Result<&str, Failure> {
+pub(super) fn check_username(name: &str) -> Result<&str, Failure> {
     let allowed = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if allowed && (1..=USERNAME_CHARS).contains(&name.len()) {
         return Ok(name);
@@ -177,7 +165,7 @@ fn check_username(name: &str) -> Result<&str, Failure> {
 }
 
 /// The address in lower case, if it has the form of one. Whether it works, only a message to it can tell.
-fn check_email(email: &str) -> Result<String, Failure> {
+pub(super) fn check_email(email: &str) -> Result<String, Failure> {
     let is_form = email.rsplit_once('@').is_some_and(|(local, domain)| {
         let plain = |symbol: char| !symbol.is_whitespace() && !symbol.is_control() && !"@,;:<>()[]\\\"".contains(symbol);
         let label = |label: &str| {
@@ -196,7 +184,7 @@ fn check_email(email: &str) -> Result<String, Failure> {
 }
 
 /// Columns of [`people::own_user`].
-fn own_user(row: &[Value]) -> Option<OwnUser> {
+pub(super) fn own_user(row: &[Value]) -> Option<OwnUser> {
     let [id, username, display_name, avatar_url, status, email, bio, created_at, role] = row else { return None };
     Some(OwnUser {
         id: UserId::parse(id.as_str()?)?,
@@ -225,7 +213,7 @@ fn numbers(random: [u8; 32]) -> [u64; 2] {
     [tail, counter]
 }
 
-fn half(random: [u8; 32]) -> [u8; 16] {
+pub(super) fn half(random: [u8; 32]) -> [u8; 16] {
     let mut half = [0; 16];
     half.copy_from_slice(&random[..16]);
     half

@@ -1,6 +1,6 @@
 //! Who calls: the subject of the bearer token, checked against session and account (S1).
 
-use wire::{ErrorCode, UserId};
+use wire::{ErrorCode, SessionId, UserId};
 
 use super::{Call, unexpected};
 use crate::auth::{Claims, verify_access};
@@ -13,6 +13,7 @@ use crate::sql::people;
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) user: UserId,
+    pub(super) session: SessionId,
     /// As it is now; the token may be older.
     pub(super) username: String,
 }
@@ -46,6 +47,6 @@ impl<P: Platform> Call<'_, P> {
             return Err(ErrorCode::Unauthorized.into());
         }
         let username = username.as_str().ok_or_else(unexpected)?.to_owned();
-        Ok(Caller { user: claims.user, username })
+        Ok(Caller { user: claims.user, session: claims.session, username })
     }
 }

@@ -20,8 +20,8 @@ pub(super) async fn list<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failu
     let me = call.caller().await?;
     let limit = input::limit(call.request, CONVERSATIONS_MAX, CONVERSATIONS_MAX)?;
     let before = input::query(call.request, "before").map(|text| read_position(&text)).transpose()?;
-    let rows = call.read(people::conversations(me.user, before, limit + 1)).await?;
-    let mut heads: Vec<Head> = rows.iter().map(Head::read).collect::<Option<_>>().ok_or_else(unexpected)?;
+    let rows = call.read(people::conversations(me.user, before, None, limit + 1)).await?;
+    let mut heads: Vec<Head> = rows.iter().map(|row| Head::read(row, me.user)).collect::<Option<_>>().ok_or_else(unexpected)?;
 
     let mut members_so_far = 0;
     let fitting = heads.iter().take_while(|head| {
@@ -40,12 +40,11 @@ pub(super) async fn list<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failu
         .map(|head| {
             let mut conversation = head.conversation;
             conversation.members = members.remove(&conversation.id).unwrap_or_default();
-            if let Some(Some(message)) = &mut conversation.last_message
-                && let Some(sender) = conversation.members.iter().find(|member| Some(member.id) == message.sender_id)
-            {
-                message.sender_username.clone_from(&sender.username);
-                message.sender_avatar_url.clone_from(&sender.avatar_url);
+            if let Some(Some(message)) = &mut conversation.last_message {
+                let reads = |id: &UserId| conversation.members.iter().any(|member| member.id == *id && member.read_seq >= message.seq);
+                message.read_by.retain(reads);
             }
+            name_sender(&mut conversation);
             conversation
         })
         .collect();
@@ -60,35 +59,79 @@ pub(super) async fn create<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fai
         .ok_or_else(|| Failure::invalid("type", "One of direct, group is expected"))?;
     let others = others(&fields, &me, kind)?;
     let name = if kind == ConversationType::Group { group_name(&fields)? } else { None };
-
     let ids: Vec<UserId> = std::iter::once(me.user).chain(others.iter().copied()).collect();
-    let rows = call.read(people::people(&ids, me.user)).await?;
-    let people: BTreeMap<UserId, Person> =
-        rows.iter().map(|row| Person::read(row).map(|person| (person.profile.id, person))).collect::<Option<_>>().ok_or_else(unexpected)?;
-    if people.len() < ids.len() {
-        return Err(ErrorCode::UserNotFound.into());
-    }
-    for other in &others {
-        let Some(person) = people.get(other) else { return Err(ErrorCode::UserNotFound.into()) };
-        person.check(kind, call.platform.settings().conversation_contacts_only)?;
-    }
+    let people = people_for(call, &me, &ids, kind).await?;
 
     let (room, by, fresh) = match (kind, others.as_slice()) {
         (ConversationType::Direct, [other]) => claim_pair(call, &me, *other).await?,
         _ => (RoomId(call.new_id()), me.user, true),
     };
-    let members = ids.iter().filter_map(|id| people.get(id)).map(|person| person.profile.clone()).collect();
+    let members = ids.iter().filter_map(|id| people.get(id)).cloned().collect();
     let view = call.ask(&objects::room(room), Message::Create { kind, name, by, members }).await?;
     let Message::View { mut conversation } = view else { return Err(unexpected()) };
+    name_members(&mut conversation, &people);
+    Ok(Reply::json(if fresh { 201 } else { 200 }, &conversation))
+}
+
+/// Whom the caller wants in a conversation, if all of them exist and may be there.
+pub(super) async fn people_for<P: Platform>(
+    call: &Call<'_, P>,
+    me: &Caller,
+    ids: &[UserId],
+    kind: ConversationType,
+) -> Result<BTreeMap<UserId, Profile>, Failure> {
+    let rows = call.read(people::people(ids, me.user)).await?;
+    let people: BTreeMap<UserId, Person> =
+        rows.iter().map(|row| Person::read(row).map(|person| (person.profile.id, person))).collect::<Option<_>>().ok_or_else(unexpected)?;
+    for id in ids {
+        let Some(person) = people.get(id) else { return Err(ErrorCode::UserNotFound.into()) };
+        if *id != me.user {
+            person.check(kind, call.platform.settings().conversation_contacts_only)?;
+        }
+    }
+    Ok(people.into_iter().map(|(id, person)| (id, person.profile)).collect())
+}
+
+/// The conversation of one member from a Room, with what the people database knows better: names as the caller may see
+/// them, counts of what the caller has not read.
+pub(super) async fn shown<P: Platform>(
+    call: &Call<'_, P>,
+    me: &Caller,
+    mut conversation: Conversation,
+) -> Result<Conversation, Failure> {
+    let ids: Vec<UserId> = conversation.members.iter().map(|member| member.id).collect();
+    let rows = call.read(people::profiles(&ids, me.user)).await?;
+    let profiles = rows.iter().filter_map(profile).map(|profile| (profile.id, profile)).collect();
+    name_members(&mut conversation, &profiles);
+    let rows = call.read(people::conversations(me.user, None, Some(conversation.id), 1)).await?;
+    let listed = rows.first().and_then(|row| Head::read(row, me.user)).map(|head| head.conversation);
+    conversation.mention_count = listed.as_ref().map_or(0, |listed| listed.mention_count);
+    if conversation.last_message.is_some() {
+        conversation.unread_count = Some(listed.and_then(|listed| listed.unread_count).unwrap_or_default());
+    }
+    Ok(conversation)
+}
+
+fn name_members(conversation: &mut Conversation, profiles: &BTreeMap<UserId, Profile>) {
     for member in &mut conversation.members {
-        if let Some(Person { profile, .. }) = people.get(&member.id) {
+        if let Some(profile) = profiles.get(&member.id) {
             member.username.clone_from(&profile.username);
             member.display_name.clone_from(&profile.display_name);
             member.avatar_url.clone_from(&profile.avatar_url);
             member.status.clone_from(&profile.status);
         }
     }
-    Ok(Reply::json(if fresh { 201 } else { 200 }, &conversation))
+    name_sender(conversation);
+}
+
+/// The name of who wrote last, as among the members.
+fn name_sender(conversation: &mut Conversation) {
+    if let Some(Some(message)) = &mut conversation.last_message
+        && let Some(sender) = conversation.members.iter().find(|member| Some(member.id) == message.sender_id)
+    {
+        message.sender_username.clone_from(&sender.username);
+        message.sender_avatar_url.clone_from(&sender.avatar_url);
+    }
 }
 
 /// The conversation of the pair, who opened it, and whether that was this request. The Room is created in any case: a crash
@@ -110,15 +153,7 @@ async fn claim_pair<P: Platform>(call: &Call<'_, P>, me: &Caller, other: UserId)
 
 /// Everybody named but the caller, once each, in their order.
 fn others(fields: &Fields, me: &Caller, kind: ConversationType) -> Result<Vec<UserId>, Failure> {
-    let named = fields.texts("memberIds")?;
-    let mut seen = BTreeSet::from([me.user]);
-    let mut others = Vec::new();
-    for text in named {
-        let id = UserId::parse(text).ok_or_else(|| Failure::invalid("memberIds", "A list of user ids is expected"))?;
-        if seen.insert(id) {
-            others.push(id);
-        }
-    }
+    let others = user_ids(fields, "memberIds", Some(me.user))?;
     match (kind, others.len()) {
         (ConversationType::Direct, 1) => Ok(others),
         (ConversationType::Direct, _) => Err(Failure::invalid("memberIds", "Exactly one other person is expected")),
@@ -130,7 +165,20 @@ fn others(fields: &Fields, me: &Caller, kind: ConversationType) -> Result<Vec<Us
     }
 }
 
-fn group_name(fields: &Fields) -> Result<Option<String>, Failure> {
+/// A list of ids, each once and in its order, without `but`.
+pub(super) fn user_ids(fields: &Fields, field: &str, but: Option<UserId>) -> Result<Vec<UserId>, Failure> {
+    let mut seen: BTreeSet<UserId> = but.into_iter().collect();
+    let mut ids = Vec::new();
+    for text in fields.texts(field)? {
+        let id = UserId::parse(text).ok_or_else(|| Failure::invalid(field, "A list of user ids is expected"))?;
+        if seen.insert(id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+pub(super) fn group_name(fields: &Fields) -> Result<Option<String>, Failure> {
     let Some(name) = fields.optional_text("name")? else { return Ok(None) };
     let refused = name.trim().is_empty() || name.chars().count() > GROUP_NAME_CHARS || name.chars().any(char::is_control);
     if refused {
@@ -151,15 +199,9 @@ struct Person {
 impl Person {
     /// Columns of [`people::people`].
     fn read(row: &Row) -> Option<Self> {
-        let [id, username, display_name, avatar_url, status, disabled, mine, theirs] = row.as_slice() else { return None };
+        let [.., disabled, mine, theirs, receipts] = row.as_slice() else { return None };
         Some(Self {
-            profile: Profile {
-                id: UserId::parse(id.as_str()?)?,
-                username: username.as_str()?.to_owned(),
-                display_name: display_name.as_str()?.to_owned(),
-                avatar_url: avatar_url.as_str().map(str::to_owned),
-                status: status.as_str()?.to_owned(),
-            },
+            profile: Profile { receipts: receipts.as_i64()? != 0, ..profile(row)? },
             disabled: disabled.as_i64()? != 0,
             mine: mine.as_str().map(str::to_owned),
             theirs: theirs.as_str().map(str::to_owned),
@@ -184,6 +226,19 @@ impl Person {
     }
 }
 
+/// The first columns of [`people::people`] and [`people::profiles`].
+fn profile(row: &Row) -> Option<Profile> {
+    let [id, username, display_name, avatar_url, status, ..] = row.as_slice() else { return None };
+    Some(Profile {
+        id: UserId::parse(id.as_str()?)?,
+        username: username.as_str()?.to_owned(),
+        display_name: display_name.as_str()?.to_owned(),
+        avatar_url: avatar_url.as_str().map(str::to_owned),
+        status: status.as_str()?.to_owned(),
+        receipts: true,
+    })
+}
+
 /// A row of the list.
 struct Head {
     conversation: Conversation,
@@ -193,11 +248,16 @@ struct Head {
 
 impl Head {
     /// Columns of [`people::conversations`]. A last message that cannot be read is none: one bad row spoils no list (N61).
-    fn read(row: &Row) -> Option<Self> {
-        let [id, kind, name, avatar_url, created_by, created_at, seq, unread, last, active_at, members] = row.as_slice() else {
+    fn read(row: &Row, viewer: UserId) -> Option<Self> {
+        let [id, kind, name, avatar_url, created_by, created_at, seq, unread, last, active_at, members, muted_until, mentions] =
+            row.as_slice()
+        else {
             return None;
         };
-        let last: Option<WireMessage> = last.as_str().and_then(|json| serde_json::from_str(json).ok());
+        let mut last: Option<WireMessage> = last.as_str().and_then(|json| serde_json::from_slice(json.as_bytes()).ok());
+        if let Some(last) = &mut last {
+            objects::seen_by(&mut last.reactions, Some(viewer));
+        }
         let text = |value: &Value| value.as_str().map(str::to_owned);
         Some(Self {
             conversation: Conversation {
@@ -211,8 +271,8 @@ impl Head {
                 members: Vec::new(),
                 last_message: Some(last),
                 unread_count: Some(unread.as_u64()?),
-                mention_count: 0,
-                muted_until: None,
+                mention_count: mentions.as_u64()?,
+                muted_until: muted_until.as_u64().map(Timestamp),
                 active_call: None,
             },
             active_at: Timestamp(active_at.as_u64()?),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use wire::{ErrorCode, MessageId, RoomId, Timestamp, UserId};
+use wire::{ErrorCode, Message as WireMessage, MessageId, RoomId, Timestamp, UserId};
 
 use super::input::{self, Fields, room_param};
 use super::reply::Reply;
@@ -28,15 +28,22 @@ pub(super) async fn history<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fa
         return Err(unexpected());
     };
 
+    name_senders(call, me.user, &mut messages).await?;
+    let reply = Reply::json(200, &messages);
+    Ok(next_before.into_iter().fold(reply, |reply, next| reply.with("x-next-before", next.to_string())))
+}
+
+/// Writes the senders' names and pictures as `viewer` may see them now.
+pub(super) async fn name_senders<P: Platform>(call: &Call<'_, P>, viewer: UserId, messages: &mut [WireMessage]) -> Result<(), Failure> {
     let senders: BTreeSet<UserId> = messages.iter().filter_map(|message| message.sender_id).collect();
     if !senders.is_empty() {
         let senders: Vec<UserId> = senders.into_iter().collect();
-        let rows = call.read(people::profiles(&senders, me.user)).await?;
+        let rows = call.read(people::profiles(&senders, viewer)).await?;
         let names: BTreeMap<&str, (&str, Option<&str>)> = rows
             .iter()
             .filter_map(|row| Some((row.first()?.as_str()?, (row.get(1)?.as_str()?, row.get(3)?.as_str()))))
             .collect();
-        for message in &mut messages {
+        for message in messages {
             let sender = message.sender_id.map(|id| id.to_string()).unwrap_or_default();
             if let Some((username, avatar_url)) = names.get(sender.as_str()) {
                 (*username).clone_into(&mut message.sender_username);
@@ -44,8 +51,7 @@ pub(super) async fn history<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fa
             }
         }
     }
-    let reply = Reply::json(200, &messages);
-    Ok(next_before.into_iter().fold(reply, |reply, next| reply.with("x-next-before", next.to_string())))
+    Ok(())
 }
 
 /// G-22: 201 after commit, 200 for the same `clientId` again.
@@ -88,7 +94,7 @@ pub(super) async fn events<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fai
 /// A durable event as sockets of the `chatcall` dialect get it.
 fn event(room: RoomId, numbered: &Numbered) -> Option<Value> {
     let mut data = Vec::new();
-    let name = (DIALECT.encode)(&ServerEvent::durable(room, &numbered.event), &mut data)?;
+    let name = (DIALECT.encode)(&ServerEvent::durable(room, numbered), &mut data)?;
     let data: Value = serde_json::from_slice(&data).ok()?;
     Some(json!({"seq": numbered.seq, "event": name, "data": data}))
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 use wire::{ErrorCode, Timestamp};
 
 use crate::error::{Failure, Shape};
+use crate::sql::Rows;
 
 /// The body and its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,25 @@ impl Reply {
     /// Our own types always have a JSON form.
     pub(super) fn json(status: u16, value: &impl Serialize) -> Self {
         Self { body: Body::Json(serde_json::to_vec(value).unwrap_or_default()), ..Self::empty(status) }
+    }
+
+    /// A list whose rows are JSON already.
+    pub(super) fn rows(rows: &Rows) -> Self {
+        let mut body = vec![b'['];
+        for text in rows.iter().filter_map(|row| row.first()?.as_str()) {
+            if body.len() > 1 {
+                body.push(b',');
+            }
+            body.extend_from_slice(text.as_bytes());
+        }
+        body.push(b']');
+        Self { body: Body::Json(body), ..Self::empty(200) }
+    }
+
+    /// The first row, which is JSON already.
+    pub(super) fn row(rows: &Rows) -> Option<Self> {
+        let text = rows.first()?.first()?.as_str()?;
+        Some(Self { body: Body::Json(text.as_bytes().to_vec()), ..Self::empty(200) })
     }
 
     pub(super) fn html(page: &'static str) -> Self {

@@ -1,8 +1,8 @@
-//! R-03 refresh, G-01 logout: tokens of a session, and its end. In cookie mode (`X-Auth-Mode: cookie`) the refresh token
+//! R-03 refresh, G-01 logout, G-15 sessions: tokens of a session, and its end. In cookie mode (`X-Auth-Mode: cookie`) the refresh token
 //! lives in an HttpOnly cookie of `/api/auth`, and the request must come from an allowed origin.
 
 use serde_json::json;
-use wire::{ErrorCode, SessionId, UserId};
+use wire::{ErrorCode, SessionId, Timestamp, UserId};
 
 use super::input::{Fields, cookie};
 use super::reply::Reply;
@@ -149,20 +149,43 @@ fn shown_token<P: Platform>(call: &Call<'_, P>) -> Result<Option<RefreshToken>, 
     Ok(shown.and_then(RefreshToken::parse))
 }
 
+/// G-15.
+pub(super) async fn list<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failure> {
+    let me = call.caller().await?;
+    // Refreshing is what a session is seen by; whatever was not refreshed for longer cannot be any more.
+    let since = Timestamp(call.now.0.saturating_sub(call.platform.settings().refresh_ttl_ms));
+    Ok(Reply::rows(&call.read(people::sessions(me.user, me.session, since)).await?))
+}
+
+/// G-15: ends one session of the caller. A repeated request finishes what a lost one began.
+pub(super) async fn end<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failure> {
+    let me = call.caller().await?;
+    let session = call.params.first().and_then(|text| SessionId::parse(text)).ok_or(ErrorCode::NotFound)?;
+    let rows = call.write(vec![people::end_own_session(me.user, session, call.now)]).await?;
+    if rows.first().is_none_or(Vec::is_empty) {
+        return Err(ErrorCode::NotFound.into());
+    }
+    revoke(call, me.user, Some(vec![session]), None, "revoked").await?;
+    Ok(Reply::empty(204))
+}
+
 /// Tells the User, which stores it and closes the sockets. The database knows already.
-async fn revoke<P: Platform>(
+pub(super) async fn revoke<P: Platform>(
     call: &Call<'_, P>,
     user: UserId,
     sessions: Option<Vec<SessionId>>,
     version: Option<u64>,
     reason: &str,
 ) -> Result<(), Failure> {
+    tell_user(call, user, Message::Revoke { sessions, version, reason: reason.to_owned() }).await
+}
+
+/// Tells the User of what the database knows already. Without objects nobody needs to hear of it.
+pub(super) async fn tell_user<P: Platform>(call: &Call<'_, P>, user: UserId, msg: Message) -> Result<(), Failure> {
     if call.platform.settings().without_objects.is_some() {
-        // There are no sockets to close, and the database knows.
         return Ok(());
     }
     let object = objects::user(user);
-    let msg = Message::Revoke { sessions, version, reason: reason.to_owned() };
     let mut last = unexpected();
     for _ in 0..REVOKE_TRIES {
         match call.platform.object(object.kind, &object.name, msg.clone()).await {

@@ -4,7 +4,7 @@ use serde_json::json;
 use wire::ErrorCode;
 
 use super::Call;
-use super::reply::Reply;
+use super::reply::{Body, Reply};
 use crate::dialect::chatcall;
 use crate::error::Failure;
 use crate::platform::{Platform, StoreError};
@@ -42,6 +42,12 @@ pub(super) fn info<P: Platform>(call: &Call<'_, P>) -> Reply {
         "socketUrl": settings.socket_url,
     });
     Reply::json(200, &body)
+}
+
+/// The description of this interface, where it is not a file that the platform serves.
+pub(super) fn openapi<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failure> {
+    let document = call.platform.openapi().ok_or(ErrorCode::NotFound)?;
+    Ok(Reply { body: Body::Json(document.into()), ..Reply::empty(200) })
 }
 
 /// every path that is nobody else's.

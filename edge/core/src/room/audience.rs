@@ -30,6 +30,8 @@ pub(super) struct Audience {
     versions: u64,
     /// Newest life of a gateway that is known to be over.
     ended: BTreeMap<String, u64>,
+    /// Members to whom the conversation is new (E-041), until it is known where they are.
+    pub(super) newcomers: BTreeSet<UserId>,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,12 @@ struct There {
 pub(super) enum Called {
     Locate { user: UserId },
     /// `batch` is kept while the gateway may not know the audience.
-    Deliver { gateway: String, epoch: u64, batch: Option<(Vec<Numbered>, Vec<LiveEvent>)> },
+    /// `created`: to whom it tells that the conversation is new.
+    Deliver { gateway: String, epoch: u64, batch: Option<(Vec<Numbered>, Vec<LiveEvent>)>, created: Vec<UserId> },
+    /// The User of somebody who came or went.
+    Told { user: UserId },
+    /// A gateway that is to tell somebody who went.
+    Dismiss { user: UserId },
 }
 
 impl Room {
@@ -86,6 +93,17 @@ impl Audience {
             if there.users.is_empty() {
                 self.gateways.remove(gateway);
                 self.behind.remove(gateway);
+            }
+        }
+    }
+
+    /// The audience that is left at a gateway, and its version.
+    pub(super) fn without(&mut self, gateway: &str, epoch: u64) -> (u64, Vec<UserId>) {
+        match self.gateways.get(gateway).filter(|there| there.epoch == epoch) {
+            Some(there) => (there.version, there.users.iter().copied().collect()),
+            None => {
+                self.versions += 1;
+                (self.versions, Vec::new())
             }
         }
     }
@@ -123,6 +141,12 @@ impl Audience {
     }
 }
 
+impl There {
+    fn wants(&self, event: &LiveEvent) -> bool {
+        !matches!(event, LiveEvent::Created { users, .. } if users.iter().all(|user| !self.users.contains(user)))
+    }
+}
+
 /// What changed when a member came to be known at a gateway.
 #[derive(Debug, Default)]
 struct Arrival {
@@ -150,6 +174,46 @@ impl Ready {
         self.audience.locate_at = (!sleeps).then(|| now.plus_ms(limits::LOCATE_EVERY_MS));
     }
 
+    /// The conversation is new to `came`: everything waits until it is known where they are.
+    pub(super) fn welcome_later(&mut self, fx: &mut Effects, room: RoomId, came: &BTreeSet<UserId>, now: Timestamp) {
+        self.audience.hold_until.get_or_insert(now.plus_ms(limits::LOCATE_HOLD_MS));
+        self.audience.newcomers.extend(came);
+        for user in came {
+            self.locate(fx, room, *user);
+        }
+    }
+
+    /// E-041 for those newcomers whose sockets are known.
+    fn welcome(&mut self, room: RoomId) -> Option<LiveEvent> {
+        let audience = &self.audience;
+        let located = |user: &&UserId| audience.places.contains_key(user) && !audience.locating.contains(user);
+        let located: Vec<UserId> = audience.newcomers.iter().filter(located).copied().collect();
+        self.audience.newcomers.retain(|user| !located.contains(user));
+        let online = |user: &UserId| self.audience.places.get(user).is_some_and(|place| !place.gateways.is_empty());
+        let users: Vec<UserId> = located.into_iter().filter(online).collect();
+        if users.is_empty() {
+            return None;
+        }
+        let mut conversation = self.conversation(room, None);
+        conversation.members.truncate(limits::CREATED_MEMBERS);
+        Some(LiveEvent::Created { users, conversation: Box::new(conversation) })
+    }
+
+    /// Somebody is no longer a member: nothing more goes to the sockets.
+    pub(super) fn drop_member(&mut self, fx: &mut Effects, room: RoomId, user: UserId) {
+        self.marks.forget(user);
+        let audience = &mut self.audience;
+        for gateway in audience.gateways.keys().cloned().collect::<Vec<String>>() {
+            audience.leave(user, &gateway);
+        }
+        audience.places.remove(&user);
+        audience.newcomers.remove(&user);
+        audience.unlocated.remove(&user);
+        if audience.locating.remove(&user) && audience.locating.is_empty() && audience.hold_until.is_some() {
+            self.release_held(fx, room);
+        }
+    }
+
     fn locate(&mut self, fx: &mut Effects, room: RoomId, user: UserId) {
         if self.audience.locating.insert(user) {
             let call = fx.call(objects::user(user), Message::Locate { room });
@@ -160,7 +224,9 @@ impl Ready {
     /// A socket speaks that we do not know to be there: its User may have forgotten that we want to know.
     pub(super) fn noticed(&mut self, fx: &mut Effects, room: RoomId, from: &ObjectId, msg: &Message) {
         let user = match msg {
-            Message::Join { user } | Message::Pull { user, .. } | Message::MarkRead { user, .. } => *user,
+            Message::Join { user } | Message::Pull { user, .. } | Message::MarkRead { user, .. } | Message::Change { user, .. } => {
+                *user
+            }
             Message::Send { from, .. } | Message::Typing { from, .. } => from.id,
             _ => return,
         };
@@ -180,7 +246,7 @@ impl Ready {
         gateways: Vec<Location>,
     ) {
         if self.member(user).is_none() {
-            return;
+            return fx.tell(objects::user(user), Message::Forget { room });
         }
         // Whoever comes to be known here again (a lease that ran out, a late word of a closed socket) may have missed
         // something in between. Right after a start the events of that time are held instead.
@@ -207,7 +273,10 @@ impl Ready {
             self.audience.places.insert(user, Place { epoch, version, gateways });
             self.announce_head(fx, room);
         }
-        if self.audience.hold_until.is_some() && self.audience.locating.is_empty() {
+        if self.audience.hold_until.is_none() {
+            let created = self.welcome(room);
+            self.deliver(fx, room, Vec::new(), created.into_iter().collect());
+        } else if self.audience.locating.is_empty() {
             self.release_held(fx, room);
         }
     }
@@ -221,13 +290,11 @@ impl Ready {
 
     fn release_held(&mut self, fx: &mut Effects, room: RoomId) {
         self.audience.hold_until = None;
-        let (durable, live) = std::mem::take(&mut self.audience.held);
-        if durable.is_empty() {
-            // An earlier life may have died between a commit and its delivery.
-            self.audience.behind.extend(self.audience.gateways.keys().cloned());
-            self.announce_head(fx, room);
-        }
-        self.deliver(fx, room, durable, live);
+        let (durable, mut live) = std::mem::take(&mut self.audience.held);
+        live.extend(self.welcome(room));
+        // An earlier life may have died between a commit and its delivery: without events they are told of the head.
+        let anyway = durable.is_empty();
+        self.deliver_all(fx, room, &durable, &live, anyway);
     }
 
     /// Events to every gateway that holds members.
@@ -241,9 +308,16 @@ impl Ready {
             self.audience.held.1.extend(live);
             return;
         }
-        let names: Vec<String> = self.audience.gateways.keys().cloned().collect();
-        for name in names {
-            self.deliver_to(fx, room, &name, durable.clone(), live.clone(), false);
+        self.deliver_all(fx, room, &durable, &live, false);
+    }
+
+    fn deliver_all(&mut self, fx: &mut Effects, room: RoomId, durable: &[Numbered], live: &[LiveEvent], anyway: bool) {
+        for name in self.audience.gateways.keys().cloned().collect::<Vec<String>>() {
+            let Some(there) = self.audience.gateways.get(&name) else { continue };
+            let live: Vec<LiveEvent> = live.iter().filter(|event| there.wants(event)).cloned().collect();
+            if anyway || !(durable.is_empty() && live.is_empty()) {
+                self.deliver_to(fx, room, &name, durable.to_vec(), live, anyway);
+            }
         }
     }
 
@@ -266,6 +340,8 @@ impl Ready {
         let users = (tell_users || !there.told).then(|| there.users.iter().copied().collect());
         there.told = true;
         let batch = users.is_none().then(|| (durable.clone(), live.clone()));
+        let created = live.iter().flat_map(|event| if let LiveEvent::Created { users, .. } = event { &users[..] } else { &[] });
+        let created = created.copied().filter(|user| there.users.contains(user)).collect();
         let msg = Message::Deliver {
             room,
             epoch: there.epoch,
@@ -277,7 +353,7 @@ impl Ready {
         };
         let epoch = there.epoch;
         let call = fx.call(ObjectId::new(Kind::Gateway, gateway), msg);
-        self.calls.insert(call, Called::Deliver { gateway: gateway.to_owned(), epoch, batch });
+        self.calls.insert(call, Called::Deliver { gateway: gateway.to_owned(), epoch, batch, created });
     }
 
     /// An answer to a call of ours.
@@ -301,7 +377,12 @@ impl Ready {
                     self.release_held(fx, room);
                 }
             }
-            (Some(Called::Deliver { gateway, epoch, batch }), result) => {
+            (Some(Called::Told { user } | Called::Dismiss { user }), result) => self.told(fx, room, user, result, now),
+            (Some(Called::Deliver { gateway, epoch, batch, created }), result) => {
+                if matches!(result, Err(_) | Ok(Message::Accepted { stale: true, .. })) {
+                    let created = created.into_iter().filter(|user| self.member(*user).is_some());
+                    self.audience.newcomers.extend(created.collect::<Vec<UserId>>());
+                }
                 let there = self.audience.gateways.get_mut(&gateway).filter(|there| there.epoch == epoch);
                 if let Some(there) = there {
                     there.under_way = there.under_way.saturating_sub(1);
@@ -366,6 +447,8 @@ impl Ready {
         if due(self.audience.retry_at) {
             self.audience.retry_at = None;
             self.announce_head(fx, room);
+            let created = self.welcome(room);
+            self.deliver(fx, room, Vec::new(), created.into_iter().collect());
         }
         if due(self.audience.locate_at) {
             self.audience.locate_at = None;
@@ -375,7 +458,7 @@ impl Ready {
                 return;
             }
             self.audience.locating.clear();
-            self.calls.retain(|_, called| matches!(called, Called::Deliver { .. }));
+            self.calls.retain(|_, called| !matches!(called, Called::Locate { .. }));
             self.locate_all(fx, room, false, now);
         }
     }

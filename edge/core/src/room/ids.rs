@@ -44,6 +44,11 @@ pub(super) fn room_hash(room: RoomId) -> u32 {
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) & 0x3fff_ffff
 }
 
+/// Whether `id` may be a message of `room`; all but certain where it is `true`.
+pub(crate) fn may_hold(room: RoomId, id: MessageId) -> bool {
+    (id.0.as_u64_pair().1 >> 32) as u32 & 0x3fff_ffff == room_hash(room)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +71,6 @@ mod tests {
     fn ids_name_their_room() {
         let room = RoomId(uuid_v7(9, 9, 9));
         let id = MessageIds::new(room, None, [1; 32]).next(Timestamp(5));
-        assert_eq!((id.0.as_u64_pair().1 >> 32) as u32 & 0x3fff_ffff, room_hash(room));
+        assert!(may_hold(room, id) && !may_hold(RoomId(uuid_v7(9, 9, 8)), id));
     }
 }

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::sql::{self, Rows, Statement};
 
 /// What is above the newest bundle must be among the messages that a start loads.
-const _: () = assert!(limits::KEYS_BUNDLE as usize <= RECENT);
+const _: () = assert!(limits::KEYS_BUNDLE <= RECENT);
 
 /// The keys of the last [`limits::DEDUPE_MS`], at most [`limits::DEDUPE_KEYS`] and some.
 #[derive(Debug, Default)]
@@ -56,8 +56,8 @@ impl Keys {
     /// What is to be stored with the newest of `recent`: a bundle, when one is full, and the end of those that are too old.
     pub(super) fn bundle(&mut self, room: RoomId, recent: &VecDeque<Stored>, now: Timestamp) -> Vec<Statement> {
         let bundled = self.bundles.back().map_or(0, |bundle| bundle.last_seq);
-        let Some(newest) = recent.back().filter(|row| row.seq >= bundled + limits::KEYS_BUNDLE) else { return Vec::new() };
-        let above = recent.iter().skip(recent.partition_point(|row| row.seq <= bundled));
+        let above = recent.range(recent.partition_point(|row| row.seq <= bundled)..);
+        let Some(newest) = recent.back().filter(|_| above.len() >= limits::KEYS_BUNDLE) else { return Vec::new() };
         let hashes = above.filter_map(|row| Some([row.key_hash()?.to_le_bytes(), row.seq.to_le_bytes()]));
         let mut statements =
             vec![sql::room::insert_keys(room, newest.seq, newest.created_at, hashes.flatten().flatten().collect())];
@@ -68,7 +68,7 @@ impl Keys {
 
     /// Forgets what is too old or too much, and says up to where.
     fn forget(&mut self, now: Timestamp) -> Option<u64> {
-        let most = limits::DEDUPE_KEYS / limits::KEYS_BUNDLE as usize;
+        let most = limits::DEDUPE_KEYS / limits::KEYS_BUNDLE;
         let mut forgotten = None;
         while let Some(oldest) = self.bundles.front()
             && (self.bundles.len() > most || now.since(oldest.sent_at) > limits::DEDUPE_MS)

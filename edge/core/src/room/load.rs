@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use wire::{MessageId, MessageKind, Timestamp, UserId};
 
-use super::{Keys, MessageIds, Meta, RECENT, Ready, Room, Seat, State, Stored, history::Read};
+use super::events::parse_events;
+use super::{Keys, MessageIds, Meta, RECENT, Ready, Room, Seat, State, Stored, Waits, history::Read, reactions};
 use crate::limits;
 use crate::object::{Input, PersistError, Store};
 use crate::sql::{self, Row, Rows, projection};
@@ -23,9 +24,12 @@ impl Room {
             }
             State::Ready(ready) => {
                 if ready.blocked.as_ref().is_some_and(|(wanted, _)| *wanted == load) {
-                    if let Some((_, decision)) = ready.blocked.take() {
+                    if let Some((_, waits)) = ready.blocked.take() {
                         let waiting = std::mem::take(&mut ready.waiting);
-                        self.decide(decision, result, now);
+                        match waits {
+                            Waits::Send(decision) => self.decide(decision, result, now),
+                            Waits::Change(wish) => self.change_loaded(&wish, result, now),
+                        }
                         self.release(waiting, now);
                     }
                 } else if let Some(read) = ready.reads.remove(&load) {
@@ -52,6 +56,7 @@ impl Room {
             Loaded::Absent => State::Absent,
             Loaded::Ready(ready) => {
                 let mut ready = ready;
+                ready.recall_untold(now);
                 ready.locate_all(&mut self.fx, self.id, self.settings.hibernates, now);
                 let load = self.fx.load(Store::People, projection::projected(self.id));
                 ready.reads.insert(load, Read::Reconcile);
@@ -72,12 +77,13 @@ impl Room {
 
     /// Compares what is projected with what is true, and repairs what a crash left behind.
     pub(super) fn reconcile(&mut self, rows: &[Rows]) {
+        self.index_is(rows.get(3).and_then(|found| found.first()?.first()?.as_u64()).unwrap_or_default());
         let State::Ready(ready) = &mut self.state else { return };
         let head_known = rows.first().and_then(|head| head.first()).and_then(|row| {
             Some((row.first()?.as_u64()?, row.get(1)?.as_u64()?))
         });
         if head_known.is_none_or(|known| known < (ready.meta.generation, ready.head)) {
-            ready.project_head(&mut self.fx, self.id);
+            ready.project_head(&mut self.fx, self.id, false);
         }
         let known: BTreeMap<UserId, u64> = rows
             .get(1)
@@ -92,8 +98,11 @@ impl Room {
             .map(|(user, _)| *user)
             .collect();
         for user in stale {
-            ready.project_member(&mut self.fx, self.id, user);
+            ready.project_member(&mut self.fx, self.id, user, true);
         }
+        let mentioned = rows.get(2).and_then(|found| found.first()?.first()?.as_u64());
+        ready.repair_mentions(&mut self.fx, self.id, mentioned.unwrap_or_default());
+        ready.tell_untold(&mut self.fx, self.id);
     }
 }
 
@@ -103,9 +112,9 @@ impl Seat {
         self.delivered_seq + self.read_seq + self.own_seq + self.changes
     }
 
-    /// Up to where this member has nothing unread.
+    /// Up to where this member has nothing unread; whoever comes later begins there.
     pub(super) fn caught_up_to(&self) -> u64 {
-        self.read_seq.max(self.own_seq)
+        self.read_seq.max(self.own_seq).max(self.joined_seq)
     }
 }
 
@@ -116,8 +125,8 @@ enum Loaded {
 }
 
 fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32]) -> Loaded {
-    let [meta, members, messages, bundles]: [Rows; 4] = match rows.try_into() {
-        Ok(four) => four,
+    let [meta, members, messages, bundles, events]: [Rows; 5] = match rows.try_into() {
+        Ok(five) => five,
         Err(_) => return Loaded::Damaged,
     };
     let Some(meta) = meta.first() else { return Loaded::Absent };
@@ -142,17 +151,32 @@ fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32]) -> Loaded {
             seat.delivered_seq = seat.delivered_seq.max(row.seq);
         }
     }
+    let mut calls: Vec<(u64, u64, String)> =
+        recent.iter().filter_map(|row| Some((row.seq, row.seq, row.call.clone()?))).collect();
+    calls.extend(events.iter().filter_map(|row| {
+        let seq = row.first()?.as_u64()?;
+        Some((seq, row.get(2)?.as_u64().unwrap_or(seq), row.get(4)?.as_str()?.to_owned()))
+    }));
+    calls.sort_unstable();
+    let Some(events) = parse_events(&events) else { return Loaded::Damaged };
     let newest = recent.back();
-    let head = newest.map_or(0, |row| row.seq);
+    let head = newest.map_or(0, |row| row.seq).max(events.last().map_or(0, |event| event.seq));
+    // What is below a full load may be there.
+    let full = |length, oldest: Option<u64>| oldest.filter(|_| length == RECENT).map_or(0, |seq| seq.saturating_sub(1));
+    let floor = full(recent.len(), recent.front().map(|row| row.seq)).max(full(events.len(), events.first().map(|event| event.seq)));
     let count = newest.map_or(0, |row| row.nth);
     let ids = MessageIds::new(room, newest.map(|row| row.id), seed);
-    Loaded::Ready(Box::new(Ready {
+    let mut ready = Ready {
         head,
         count,
+        events: events.into(),
+        floor,
         ids,
         keys,
         ..Ready::empty(meta, seats, recent, room, seed)
-    }))
+    };
+    calls.into_iter().for_each(|(_, about, call)| ready.remember_call(call, about));
+    Loaded::Ready(Box::new(ready))
 }
 
 impl Ready {
@@ -170,7 +194,10 @@ impl Ready {
             head: 0,
             count: 0,
             recent,
+            events: VecDeque::new(),
+            floor: 0,
             keys: Keys::default(),
+            index: super::Index::default(),
             once: VecDeque::new(),
             ids: MessageIds::new(room, None, seed),
             audience: super::Audience::default(),
@@ -182,6 +209,7 @@ impl Ready {
             room_rate: None,
             calls: BTreeMap::new(),
             said_goodbye: false,
+            telling: super::told::Telling::default(),
         }
     }
 }
@@ -198,6 +226,7 @@ fn parse_meta(row: &Row) -> Option<Meta> {
         created_by: row.get(3).and_then(user_id),
         created_at: Timestamp(row.get(4)?.as_u64()?),
         generation: row.get(5)?.as_u64()?,
+        told: row.get(6)?.as_u64()?,
     })
 }
 
@@ -216,9 +245,13 @@ fn parse_seat(row: &Row) -> Option<(UserId, Seat)> {
             joined_seq: number(7)?,
             left_at: number(8).map(Timestamp),
             left_seq: number(9),
+            left_reason: row.get(17)?.as_str().map(projection::removal_from),
             delivered_seq: number(10)?,
             read_seq: number(11)?,
-            blocks: number(12)? != 0,
+            blocks: number(12)? & 1 != 0,
+            receipts: number(12)? & 2 == 0,
+            muted_until: number(15).map(Timestamp),
+            level: projection::level_from(row.get(16)?.as_str()?).unwrap_or_default(),
             changes: number(13)?,
             own_seq: number(14)?,
         },
@@ -243,6 +276,11 @@ pub(super) fn parse_message(row: &Row) -> Option<Stored> {
         edited_at: time(10),
         deleted_at: time(11),
         digest: row.get(12)?.as_blob()?.try_into().ok()?,
+        reactions: reactions::unpack(row.get(13)?.as_blob().unwrap_or_default())?,
+        edit_seq: row.get(14)?.as_u64(),
+        sent_digest: row.get(15)?.as_blob().and_then(|digest| digest.try_into().ok()),
+        call: text(16),
+        mentions: text(17),
     })
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use wire::{MessageId, Timestamp, UserId};
 
 use super::history::Read;
-use super::{Ready, Room, State, not_visible};
+use super::{Ready, Room, State};
 use crate::error::Failure;
 use crate::limits;
 use crate::object::{CallKey, ObjectId, Store};
@@ -28,6 +28,10 @@ impl Dirty {
         (!self.delivered.is_empty()).then(|| self.last_flush.plus_ms(limits::MARKS_COALESCE_MS))
     }
 
+    pub(super) fn forget(&mut self, user: UserId) {
+        self.delivered.remove(&user);
+    }
+
     pub(super) fn is_clean(&self) -> bool {
         self.delivered.is_empty()
     }
@@ -37,11 +41,10 @@ impl Room {
     /// E-006, E-007: only in conversations small enough for it.
     pub(super) fn typing(&mut self, from: &ObjectId, call: CallKey, actor: Actor, on: bool) {
         let State::Ready(ready) = &mut self.state else { return };
-        if ready.member(actor.id).is_none() {
-            return self.refuse(from, call, not_visible(from));
-        }
+        let Some(seat) = ready.member(actor.id) else { return self.refuse(from, call, self.stranger(from, actor.id)) };
+        let username = seat.username.clone();
         if ready.members().count() <= limits::PRESENCE_MEMBERS {
-            let event = LiveEvent::Typing { user: actor.id, username: actor.username, on };
+            let event = LiveEvent::Typing { user: actor.id, username, on };
             ready.deliver(&mut self.fx, self.id, Vec::new(), vec![event]);
         }
         self.fx.reply(from, call, Message::Done);
@@ -51,7 +54,7 @@ impl Room {
     pub(super) fn mark_read(&mut self, from: ObjectId, call: CallKey, user: UserId, up_to: ReadUpTo, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
         if ready.member(user).is_none() {
-            return self.refuse(&from, call, not_visible(&from));
+            return self.refuse(&from, call, self.stranger(&from, user));
         }
         match up_to {
             ReadUpTo::Seq(seq) => {
@@ -106,22 +109,25 @@ impl Room {
         let State::Ready(ready) = &mut self.state else { return };
         let head = ready.head;
         let waiting = ready.marks.delivered.remove(&user);
-        let Some(seat) = ready.members.get_mut(&user) else { return };
+        // Gone while the ids were looked up.
+        let Some(seat) = ready.members.get_mut(&user).filter(|seat| seat.is_member()) else {
+            return self.refuse(from, call, self.stranger(from, user));
+        };
         let read_seq = seat.read_seq.max(seq.min(head));
         let delivered_seq = seat.delivered_seq.max(read_seq).max(waiting.unwrap_or_default());
         let (read_more, delivered_more) = (read_seq > seat.read_seq, delivered_seq > seat.delivered_seq);
         if read_more || delivered_more {
             (seat.read_seq, seat.delivered_seq) = (read_seq, delivered_seq);
             self.fx.persist(vec![sql::room::raise_marks(self.id, user, delivered_seq, read_seq, now)]);
-            ready.project_member(&mut self.fx, self.id, user);
+            ready.project_member(&mut self.fx, self.id, user, false);
         }
         self.fx.reply(from, call, Message::Marked { read_seq });
         let mut live = Vec::new();
         if read_more {
-            live.push(LiveEvent::Read { user, ids, up_to: read_seq });
+            live.extend(ready.veiled(LiveEvent::Read { user, ids, up_to: read_seq }));
         }
         if delivered_more {
-            live.push(LiveEvent::Receipts { user, delivered_seq, read_seq });
+            live.extend(ready.veiled(LiveEvent::Receipts { user, delivered_seq, read_seq }));
         }
         if !live.is_empty() {
             ready.deliver(&mut self.fx, self.id, Vec::new(), live);
@@ -156,7 +162,8 @@ impl Room {
             seat.delivered_seq = up_to;
             statements.push(sql::room::raise_marks(self.id, user, up_to, seat.read_seq, now));
             if tell {
-                live.push(LiveEvent::Receipts { user, delivered_seq: up_to, read_seq: seat.read_seq });
+                let read_seq = seat.read_seq;
+                live.extend(ready.veiled(LiveEvent::Receipts { user, delivered_seq: up_to, read_seq }));
             }
         }
         if statements.is_empty() {
@@ -164,7 +171,7 @@ impl Room {
         }
         self.fx.persist(statements);
         for &user in waiting.keys() {
-            ready.project_member(&mut self.fx, self.id, user);
+            ready.project_member(&mut self.fx, self.id, user, false);
         }
         if !live.is_empty() {
             ready.deliver(&mut self.fx, self.id, Vec::new(), live);

@@ -4,10 +4,10 @@ use sha2::{Digest, Sha256};
 use wire::{ConversationType, ErrorCode, MessageId, MessageKind, RoomId, Timestamp, UserId};
 
 use super::load::parse_message;
-use super::{RECENT, Ready, Room, State, Stored, not_visible};
+use super::{RECENT, Ready, Room, State, Stored, Waits};
 use crate::error::Failure;
 use crate::limits;
-use crate::object::{CallKey, ObjectId, PersistError, Store};
+use crate::object::{CallKey, Kind, ObjectId, PersistError, Store};
 use crate::objects::{Actor, Message, NewMessage, Numbered, RoomEvent};
 use crate::rate::Bucket;
 use crate::sql::{self, Rows};
@@ -27,20 +27,23 @@ impl Room {
     pub(super) fn send(&mut self, from: ObjectId, call: CallKey, actor: Actor, message: NewMessage, now: Timestamp) {
         let rated = self.settings.rate_limits;
         let State::Ready(ready) = &mut self.state else { return };
-        if let Err(failure) = ready.may_send(&actor, &from) {
+        if ready.member(actor.id).is_none() {
+            return self.refuse(&from, call, self.stranger(&from, actor.id));
+        }
+        if let Err(failure) = ready.may_reach(actor.id) {
             return self.refuse(&from, call, failure);
         }
         if message.client_id.is_none()
             && let Some(row) = ready.sent_by_call(&from, call)
         {
-            let message = ready.render(self.id, row);
+            let message = ready.render(self.id, row, Some(actor.id));
             return self.fx.reply(&from, call, Message::Sent { message, repeated: true });
         }
         let used = message.client_id.as_deref().and_then(|key| ready.keys.seq_of(actor.id, key));
         let first = used.and_then(|seq| ready.recent_at(seq));
         if let Some(row) = first.filter(|row| row.has_key_of(&actor, &message)) {
             let row = row.clone();
-            return self.repeat(&from, call, &row, &message);
+            return self.repeat(&from, call, actor.id, &row, &message);
         }
         let keyed = used.filter(|_| first.is_none()).map(|seq| sql::room::at(self.id, seq));
         let unknown = message.reply_to.filter(|id| ready.recent.iter().all(|row| row.id != *id));
@@ -48,7 +51,7 @@ impl Room {
             let reply_to = unknown.map(|id| sql::room::seqs_of(self.id, &[id])).unwrap_or_default();
             let decision = Decision { from, call, actor, message, keyed: keyed.is_some() };
             let load = self.fx.load(Store::Own, keyed.into_iter().chain(reply_to).collect());
-            ready.blocked = Some((load, decision));
+            ready.blocked = Some((load, Waits::Send(decision)));
             return;
         }
         if rated && let Err(wait_ms) = ready.admit(actor.id, now) {
@@ -68,7 +71,7 @@ impl Room {
             && let Some(row) = rows.next().and_then(|found| found.first().and_then(parse_message))
             && row.has_key_of(&actor, &message)
         {
-            return self.repeat(&from, call, &row, &message);
+            return self.repeat(&from, call, actor.id, &row, &message);
         }
         if rows.next().is_some_and(|found| found.is_empty()) {
             return self.refuse(&from, call, Failure::invalid("replyTo", "The message to reply to is not in this conversation"));
@@ -77,12 +80,11 @@ impl Room {
     }
 
     /// The same key again: the first answer for the same content, `CONFLICT` for another (M2).
-    fn repeat(&mut self, from: &ObjectId, call: CallKey, row: &Stored, message: &NewMessage) {
+    fn repeat(&mut self, from: &ObjectId, call: CallKey, user: UserId, row: &Stored, message: &NewMessage) {
         let State::Ready(ready) = &mut self.state else { return };
         let again = Stored { content: message.content.clone(), kind: message.kind, ..Stored::of(row, message) };
-        let same = row.edited_at.is_some() || row.deleted_at.is_some() || again.digest_in(self.id) == row.digest;
-        if same {
-            let message = ready.render(self.id, row);
+        if again.digest_in(self.id) == row.sent_digest.unwrap_or(row.digest) {
+            let message = ready.render(self.id, row, Some(user));
             self.fx.reply(from, call, Message::Sent { message, repeated: true });
         } else {
             self.refuse(from, call, Failure::conflict("clientId", "This clientId was used for another message"));
@@ -91,34 +93,40 @@ impl Room {
 
     fn accept(&mut self, from: &ObjectId, call: CallKey, actor: &Actor, message: NewMessage, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
-        let row = ready.append(self.id, actor, message, now);
-        ready.note_call(from, call, &row);
+        let mut row = ready.append(self.id, actor, message, now);
+        if row.client_id.is_none() {
+            row.call = ready.note_call(from, call, row.seq);
+        }
         let previous = ready.recent.iter().rev().find_map(|earlier| earlier.sender);
         let kept = ready.remember(row.clone()).map(|(user, own_seq)| sql::room::keep_own(self.id, user, own_seq));
         let keys = ready.keys.bundle(self.id, &ready.recent, now);
         self.fx.persist(std::iter::once(sql::room::insert_message(self.id, &row)).chain(kept).chain(keys).collect());
-        ready.project_head(&mut self.fx, self.id);
+        ready.project_head(&mut self.fx, self.id, false);
+        if row.mentions.is_some() {
+            ready.project_mentions(&mut self.fx, self.id, &row);
+        }
         if let Some(previous) = previous
             && previous != actor.id
         {
             // Its unread count was 0 by being the last writer; from now on its row must say so.
-            ready.project_member(&mut self.fx, self.id, previous);
+            ready.project_member(&mut self.fx, self.id, previous, false);
         }
-        let message = ready.render(self.id, &row);
+        let message = ready.render(self.id, &row, None);
         self.fx.reply(from, call, Message::Sent { message: message.clone(), repeated: false });
         let event = Numbered { seq: row.seq, event: RoomEvent::Message { message } };
         ready.deliver(&mut self.fx, self.id, vec![event], Vec::new());
+        self.index_soon(now);
     }
 }
 
 impl Ready {
-    fn may_send(&self, actor: &Actor, from: &ObjectId) -> Result<(), Failure> {
-        let seat = self.member(actor.id).ok_or_else(|| not_visible(from))?;
+    /// Whether what a member does may be seen by the others.
+    pub(super) fn may_reach(&self, user: UserId) -> Result<(), Failure> {
         if self.meta.kind == ConversationType::Direct {
-            if seat.blocks {
+            if self.member(user).is_some_and(|seat| seat.blocks) {
                 return Err(ErrorCode::Blocked.into());
             }
-            if self.members().any(|(id, other)| *id != actor.id && other.blocks) {
+            if self.members().any(|(id, other)| *id != user && other.blocks) {
                 return Err(ErrorCode::UserUnavailable.into());
             }
         }
@@ -126,7 +134,7 @@ impl Ready {
     }
 
     /// V-27 counted here for every route, and the admission of the conversation.
-    fn admit(&mut self, user: UserId, now: Timestamp) -> Result<(), u64> {
+    pub(super) fn admit(&mut self, user: UserId, now: Timestamp) -> Result<(), u64> {
         let per_second = limits::ROOM_SENDS_PER_SECOND;
         self.room_rate.get_or_insert_with(|| Bucket::new(per_second, 1_000, now)).take(now)?;
         if self.sender_rates.len() > 2 * limits::CONVERSATION_MEMBERS {
@@ -142,10 +150,8 @@ impl Ready {
     fn append(&mut self, room: RoomId, actor: &Actor, message: NewMessage, now: Timestamp) -> Stored {
         self.head += 1;
         self.count += 1;
+        let mentions = self.mentioned(&message.content);
         if let Some(seat) = self.members.get_mut(&actor.id) {
-            if seat.username != actor.username {
-                seat.username.clone_from(&actor.username);
-            }
             seat.own_seq = self.head;
             seat.delivered_seq = self.head;
         }
@@ -159,10 +165,15 @@ impl Ready {
             content: message.content,
             reply_to: message.reply_to,
             metadata: message.metadata.map(|value| value.to_string()),
+            mentions,
             created_at: now,
             edited_at: None,
             deleted_at: None,
             digest: [0; 16],
+            reactions: Vec::new(),
+            edit_seq: None,
+            sent_digest: None,
+            call: None,
         };
         row.digest = row.digest_in(room);
         row
@@ -170,16 +181,29 @@ impl Ready {
 
     /// What this very call was stored as, if the message came before.
     fn sent_by_call(&self, from: &ObjectId, call: CallKey) -> Option<&Stored> {
-        let (.., seq) = self.once.iter().find(|(caller, key, _)| (caller, *key) == (from, call))?;
-        self.recent_at(*seq)
+        self.recent_at(self.seq_by_call(from, call)?)
     }
 
-    fn note_call(&mut self, from: &ObjectId, call: CallKey, row: &Stored) {
-        if row.client_id.is_none() && call != CallKey::NONE {
-            self.once.push_back((from.clone(), call, row.seq));
-            if self.once.len() > limits::CALLS_REMEMBERED {
-                self.once.pop_front();
-            }
+    /// The message that this very call was about, if it came before: between objects it may come again.
+    pub(super) fn seq_by_call(&self, from: &ObjectId, call: CallKey) -> Option<u64> {
+        let call = call_name(from, call);
+        self.once.iter().find(|(known, _)| *known == call).map(|(_, seq)| *seq)
+    }
+
+    /// Notes it, and says what is to be stored of it: Gateways never count two calls alike, in all their lives.
+    pub(super) fn note_call(&mut self, from: &ObjectId, call: CallKey, seq: u64) -> Option<String> {
+        if call == CallKey::NONE {
+            return None;
+        }
+        let name = call_name(from, call);
+        self.remember_call(name.clone(), seq);
+        (from.kind == Kind::Gateway).then_some(name)
+    }
+
+    pub(super) fn remember_call(&mut self, call: String, seq: u64) {
+        self.once.push_back((call, seq));
+        if self.once.len() > limits::CALLS_REMEMBERED {
+            self.once.pop_front();
         }
     }
 
@@ -188,9 +212,14 @@ impl Ready {
         self.keys.insert(&row);
         self.recent.push_back(row);
         let gone = if self.recent.len() > RECENT { self.recent.pop_front() } else { None }?;
+        self.floor = self.floor.max(gone.seq);
         let sender = gone.sender?;
         self.members.get(&sender).filter(|seat| seat.own_seq == gone.seq).map(|_| (sender, gone.seq))
     }
+}
+
+fn call_name(from: &ObjectId, call: CallKey) -> String {
+    format!("{from}/{}", call.0)
 }
 
 impl Stored {

@@ -1,7 +1,14 @@
 //! Rules of a Room that need no storage: loads of a new conversation find nothing, everything else is in memory.
 
+mod changes;
+mod groups;
+mod index;
 mod keys;
+mod mentions;
+mod people;
 mod sleep;
+
+use std::collections::VecDeque;
 
 use wire::{ConversationType, ErrorCode, MessageKind, RoomId, Timestamp, UserId, uuid_v7};
 
@@ -9,6 +16,7 @@ use super::Room;
 use crate::object::{CallError, CallKey, Input, Kind, Object, ObjectId, Output};
 use crate::objects::{Actor, HistoryCursor, LiveEvent, Location, Message, NewMessage, Profile, ReadUpTo};
 use crate::settings::Settings;
+use crate::sql::{Row, Statement, Value};
 
 const ROOM: RoomId = RoomId(uuid::Uuid::from_u128(0xabc));
 
@@ -18,6 +26,17 @@ fn user(n: u64) -> UserId {
 
 fn actor(n: u64) -> Actor {
     Actor { id: user(n), username: format!("user{n}") }
+}
+
+fn profile(n: u64) -> Profile {
+    Profile {
+        id: user(n),
+        username: format!("user{n}"),
+        display_name: format!("User {n}"),
+        avatar_url: None,
+        status: String::new(),
+        receipts: true,
+    }
 }
 
 fn text(content: &str, client_id: Option<&str>) -> NewMessage {
@@ -59,34 +78,30 @@ impl Host {
     }
 
     fn give(&mut self, input: Input) {
-        self.room.handle(input, self.now);
-        while let Some(output) = self.room.poll_output() {
-            match &output {
-                Output::Load { load, statements, .. } => {
-                    let result = Ok(vec![Vec::new(); statements.len()]);
-                    let load = *load;
-                    self.seen.push(output);
-                    self.give(Input::Loaded { load, result });
-                    continue;
-                }
-                Output::Persist { n, .. } | Output::Project { n, .. } => {
-                    let n = *n;
-                    self.seen.push(output);
-                    self.give(Input::Persisted { n });
-                    continue;
-                }
-                Output::Object { to, call, msg: Message::Locate { .. } } if self.located => {
-                    let user = UserId::parse(&to.name).expect("a user's name is an id");
-                    let gateways = vec![Location { gateway: "gw-0".into(), epoch: 7 }];
-                    let msg = Message::Moved { user, epoch: 1, version: 1, gateways };
-                    let call = *call;
-                    self.seen.push(output);
-                    self.give(Input::Reply { call, result: Ok(msg) });
-                    continue;
-                }
-                _ => {}
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            self.room.handle(input, self.now);
+            while let Some(output) = self.room.poll_output() {
+                inputs.extend(self.answer(&output));
+                self.seen.push(output);
             }
-            self.seen.push(output);
+        }
+    }
+
+    fn answer(&self, output: &Output) -> Option<Input> {
+        match output {
+            Output::Load { load, statements, .. } => {
+                Some(Input::Loaded { load: *load, result: Ok(vec![Vec::new(); statements.len()]) })
+            }
+            Output::Persist { n, .. } | Output::Project { n, .. } => Some(Input::Persisted { n: *n }),
+            Output::Object { msg: Message::Locate { .. }, .. } if !self.located => None,
+            Output::Object { to, call, msg: Message::Locate { .. } | Message::MembershipChanged { .. } } if *call != CallKey::NONE => {
+                let user = UserId::parse(&to.name).expect("a user's name is an id");
+                let here = Location { gateway: "gw-0".into(), epoch: 7 };
+                let gateways = if self.located { vec![here] } else { Vec::new() };
+                Some(Input::Reply { call: *call, result: Ok(Message::Moved { user, epoch: 1, version: 1, gateways }) })
+            }
+            _ => None,
         }
     }
 
@@ -109,17 +124,12 @@ impl Host {
     }
 
     fn create(&mut self, members: &[u64]) {
-        let members = members
-            .iter()
-            .map(|n| Profile {
-                id: user(*n),
-                username: format!("user{n}"),
-                display_name: format!("User {n}"),
-                avatar_url: None,
-                status: String::new(),
-            })
-            .collect();
-        let msg = Message::Create { kind: ConversationType::Direct, name: None, by: user(1), members };
+        self.create_as(ConversationType::Direct, members);
+    }
+
+    fn create_as(&mut self, kind: ConversationType, members: &[u64]) {
+        let members = members.iter().map(|n| profile(*n)).collect();
+        let msg = Message::Create { kind, name: None, by: user(1), members };
         assert!(matches!(self.ask_as(Kind::Http, msg), Message::View { .. }));
     }
 
@@ -147,6 +157,27 @@ impl Host {
             })
             .collect()
     }
+}
+
+/// Stored since the last look by statements that begin so.
+fn persisted<'a>(host: &'a Host, table: &'a str) -> impl Iterator<Item = &'a Statement> {
+    let statements = host.seen.iter().flat_map(|output| match output {
+        Output::Persist { statements, .. } => &statements[..],
+        _ => &[],
+    });
+    statements.filter(move |statement| statement.sql.starts_with(table))
+}
+
+/// Messages that were stored, as storage would give them back.
+fn stored_messages(host: &Host) -> Vec<Row> {
+    let columns = |insert: &Statement| {
+        let [_, row @ .., created_at, digest, call, mentions] = &insert.params[..] else { panic!("as many as columns") };
+        let mut row = row.to_vec();
+        let null = &Value::Null;
+        row.extend([created_at, null, null, digest, null, null, null, call, mentions].map(Clone::clone));
+        row
+    };
+    persisted(host, "INSERT INTO room_messages").map(columns).collect()
 }
 
 fn code(msg: &Message) -> Option<ErrorCode> {
@@ -259,7 +290,9 @@ fn events_wait_until_it_is_known_where_the_members_are() {
         let gateways = vec![Location { gateway: "gw-3".into(), epoch: 1 }];
         host.give(Input::Reply { call, result: Ok(Message::Moved { user, epoch: 1, version: 1, gateways }) });
     }
-    assert_eq!(host.delivered(), vec![(vec![1], Vec::new())]);
+    let told = host.delivered();
+    assert_eq!((told.len(), &told[0].0), (1, &vec![1]));
+    assert!(matches!(&told[0].1[..], [LiveEvent::Created { users, .. }] if users.len() == 2), "it is new to both");
 }
 
 #[test]
@@ -408,6 +441,8 @@ fn a_room_without_use_says_goodbye_and_is_dropped() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);
     host.send(1, "m", None);
+    host.now = host.now.plus_ms(crate::limits::INDEX_AFTER_MS);
+    host.give(Input::Alarm);
     host.now = host.now.plus_ms(crate::limits::IDLE_MS);
     host.seen.clear();
     host.give(Input::Alarm);

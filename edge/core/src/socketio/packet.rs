@@ -119,12 +119,12 @@ fn parse_auth(text: &str) -> Result<Option<Map<String, Value>>, ParseError> {
         return Ok(None);
     }
     let checked = json::check(text, limits::JSON_DEPTH)?;
-    serde_json::from_str(&checked.text).map(Some).map_err(|_| ParseError)
+    serde_json::from_slice(checked.text.as_bytes()).map(Some).map_err(|_| ParseError)
 }
 
 fn parse_array(text: &str) -> Result<(Vec<Value>, bool), ParseError> {
     let checked = json::check(text, limits::JSON_DEPTH)?;
-    let args = serde_json::from_str(&checked.text).map_err(|_| ParseError)?;
+    let args = serde_json::from_slice(checked.text.as_bytes()).map_err(|_| ParseError)?;
     Ok((args, checked.lone_surrogate))
 }
 

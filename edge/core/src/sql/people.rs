@@ -8,12 +8,21 @@ use super::{Statement, Value};
 use crate::limits::{self, Rate};
 
 mod conversations;
+mod directory;
 mod rates;
 mod refresh;
+mod sessions;
 
-pub use conversations::{ListPosition, conversations, insert_pair, members, pair, people, profiles};
+pub use conversations::{ListPosition, conversations, insert_pair, members, pair, people, profiles, rooms_of};
+pub use directory::{
+    ProfileChange, change_settings, contacts, contacts_in, profile, profile_from, public_user, search, settings,
+};
 pub use rates::{give_back, probe, sweep_rates, take};
 pub use refresh::{Outcome, Refresh, sweep_refresh_tokens};
+pub use sessions::{
+    change_password, claim_mail, delete_mail, due_mail, end_own_session, forget_mail, forget_resets, password_of, request_reset,
+    reset, sessions, sweep_mail, use_reset,
+};
 
 /// Columns of [`own_user`], in the order [`crate::http`] reads them.
 const OWN_USER: &str = "id, username, display_name, avatar_url, status_text, email, bio, created_at, role";
@@ -89,12 +98,13 @@ impl NewSession<'_> {
     }
 }
 
-/// Whether a name or an address is taken. Row: `username_taken, email_taken` as 0 or 1.
+/// Whether somebody else than `me` has this name or address. Row: `username_taken, email_taken` as 0 or 1.
 #[must_use]
-pub fn taken(username: &str, email: &str) -> Statement {
+pub fn taken(me: Option<UserId>, username: Option<&str>, email: Option<&str>) -> Statement {
     Statement::new(
-        "SELECT EXISTS (SELECT 1 FROM users WHERE username=?1), EXISTS (SELECT 1 FROM users WHERE email=?2)",
-        vec![username.into(), email.into()],
+        "SELECT EXISTS (SELECT 1 FROM users WHERE username=?1 AND id IS NOT ?3), \
+         EXISTS (SELECT 1 FROM users WHERE email=?2 AND id IS NOT ?3)",
+        vec![username.into(), email.into(), me.into()],
     )
 }
 

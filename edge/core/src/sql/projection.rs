@@ -3,7 +3,8 @@
 
 use wire::{ConversationType, MemberRole, RoomId, Timestamp, UserId};
 
-use super::Statement;
+use super::{Statement, Value};
+use crate::objects::{Level, Removal};
 
 /// A row of `conversation_heads`; its version is `seq`.
 #[derive(Debug, Clone)]
@@ -64,6 +65,8 @@ pub struct MemberRow {
     pub delivered_seq: u64,
     pub read_seq: u64,
     pub read_count: u64,
+    pub muted_until: Option<Timestamp>,
+    pub level: Level,
 }
 
 impl MemberRow {
@@ -72,8 +75,9 @@ impl MemberRow {
     pub fn upsert(self) -> Statement {
         Statement::new(
             "INSERT INTO members_by_user (user_id, room_id, version, role, joined_at, left_at, delivered_seq, read_seq, \
-             read_count) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9) ON CONFLICT (user_id, room_id) DO UPDATE SET version=?3, \
-             role=?4, joined_at=?5, left_at=?6, delivered_seq=?7, read_seq=?8, read_count=?9 WHERE ?3 >= version",
+             read_count, muted_until, level) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11) ON CONFLICT (user_id, room_id) \
+             DO UPDATE SET version=?3, role=?4, joined_at=?5, left_at=?6, delivered_seq=?7, read_seq=?8, read_count=?9, \
+             muted_until=?10, level=?11 WHERE ?3 >= version",
             vec![
                 self.user.into(),
                 self.room.into(),
@@ -84,6 +88,8 @@ impl MemberRow {
                 self.delivered_seq.into(),
                 self.read_seq.into(),
                 self.read_count.into(),
+                self.muted_until.into(),
+                level_word(self.level).into(),
             ],
         )
     }
@@ -109,12 +115,25 @@ pub fn presence(user: UserId, version: u64, state: &'static str, last_seen_at: O
     )
 }
 
-/// What is projected of a room, to compare after a start: the head's version, then `user_id, version` of members.
+/// A row of `mentions`: message `nth` of a room mentions these users (JSON), or everybody.
+#[must_use]
+pub fn mention(room: RoomId, nth: u64, sender: Option<UserId>, everybody: bool, users: String) -> Statement {
+    Statement::new(
+        "INSERT INTO mentions (room_id, nth, sender, everybody, users) VALUES (?1,?2,?3,?4,?5) \
+         ON CONFLICT (room_id, nth) DO UPDATE SET sender=?3, everybody=?4, users=?5",
+        vec![room.into(), nth.into(), sender.into(), everybody.into(), Value::Text(users)],
+    )
+}
+
+/// What is projected of a room, to compare after a start: the head's version, `user_id, version` of members, the newest
+/// message with a mention, and `upto` of the search index.
 #[must_use]
 pub fn projected(room: RoomId) -> Vec<Statement> {
     vec![
         Statement::new("SELECT generation, version FROM conversation_heads WHERE room_id=?1", vec![room.into()]),
         Statement::new("SELECT user_id, version FROM members_by_user WHERE room_id=?1", vec![room.into()]),
+        Statement::new("SELECT max(nth) FROM mentions WHERE room_id=?1", vec![room.into()]),
+        super::search::entered(room),
     ]
 }
 
@@ -178,5 +197,41 @@ pub fn role_from(word: &str) -> Option<MemberRole> {
         "admin" => Some(MemberRole::Admin),
         "member" => Some(MemberRole::Member),
         _ => None,
+    }
+}
+
+/// The stored word of what a member wants to be told of.
+#[must_use]
+pub fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::All => "all",
+        Level::Mentions => "mentions",
+        Level::None => "none",
+    }
+}
+
+/// The inverse of [`level_word`].
+#[must_use]
+pub fn level_from(word: &str) -> Option<Level> {
+    [Level::All, Level::Mentions, Level::None].into_iter().find(|level| level_word(*level) == word)
+}
+
+/// The stored word of why somebody is no longer a member.
+#[must_use]
+pub fn removal_word(reason: Removal) -> &'static str {
+    match reason {
+        Removal::Left => "left",
+        Removal::Removed => "removed",
+        Removal::Deleted => "deleted",
+    }
+}
+
+/// The inverse of [`removal_word`].
+#[must_use]
+pub fn removal_from(word: &str) -> Removal {
+    match word {
+        "left" => Removal::Left,
+        "deleted" => Removal::Deleted,
+        _ => Removal::Removed,
     }
 }

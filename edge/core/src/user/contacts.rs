@@ -1,14 +1,16 @@
-//! Contacts and blocks. Each person's object holds one side of a pair; a change of one side reaches the
+//! Contacts and blocks (R-08, R-09, G-03). Each person's object holds one side of a pair; a change of one side reaches the
 //! other by outbox, numbered, so that repeats and crossings settle to the same state.
+
+use std::collections::BTreeSet;
 
 use wire::{ErrorCode, Timestamp, UserId};
 
 use super::outbox::Settling;
 use super::{State, User};
 use crate::error::Failure;
-use crate::object::{CallKey, ObjectId, PersistError, Store};
-use crate::objects::{self, ContactAnswer, ContactChange, ContactStatus, Message};
-use crate::sql::{self, Row, Rows, projection};
+use crate::object::{CallKey, Kind, ObjectId};
+use crate::objects::{self, ContactAnswer, ContactChange, ContactNews, ContactStatus, Message, Profile};
+use crate::sql::{self, Row, projection};
 
 /// One side of a pair.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,22 +55,29 @@ fn status_from(word: &str) -> Option<ContactStatus> {
 }
 
 impl User {
-    pub(super) fn contact_request(&mut self, from: &ObjectId, call: CallKey, me: UserId, other: UserId, now: Timestamp) {
+    #[allow(clippy::too_many_arguments)] // the fields of one message
+    pub(super) fn contact_request(
+        &mut self,
+        from: &ObjectId,
+        call: CallKey,
+        me: UserId,
+        other: UserId,
+        profile: Option<Profile>,
+        now: Timestamp,
+    ) {
         if me != self.id || other == self.id {
             return self.refuse(from, call, Failure::invalid("contactId", "One cannot be one's own contact"));
         }
         let contact = self.contact(other, now);
         let (status, change) = match contact.status {
-            ContactStatus::None => (ContactStatus::Out, Some(ContactChange::Asked)),
-            ContactStatus::In => (ContactStatus::Accepted, Some(ContactChange::Accepted)),
+            ContactStatus::None => (ContactStatus::Out, ContactChange::Asked),
+            ContactStatus::In => (ContactStatus::Accepted, ContactChange::Accepted),
             ContactStatus::Blocked => return self.refuse(from, call, ErrorCode::Blocked),
-            known => (known, None),
+            known => return self.fx.reply(from, call, Message::ContactIs { status: known, fresh: false }),
         };
-        let told = change.and_then(|change| {
-            self.change_contact(other, Contact { status, created_at: now, ..contact }, Some(change), now)
-        });
-        let msg = Message::ContactIs { status, fresh: change.is_some() };
-        self.answer_when_settled(from, call, msg, told, None);
+        let told = self.change_contact(other, Contact { status, created_at: now, ..contact }, Some(change), profile, now);
+        self.contact_is(other, if change == ContactChange::Asked { "pending" } else { "accepted" });
+        self.answer_when_settled(from, call, Message::ContactIs { status, fresh: true }, told);
     }
 
     pub(super) fn contact_answer(
@@ -84,21 +93,27 @@ impl User {
             return self.refuse(from, call, Failure::invalid("contactId", "One cannot be one's own contact"));
         }
         let contact = self.contact(other, now);
-        let (status, change) = match (answer, contact.status) {
-            (ContactAnswer::Accepted, ContactStatus::In) => (ContactStatus::Accepted, ContactChange::Accepted),
-            (ContactAnswer::Declined, ContactStatus::In) => (ContactStatus::None, ContactChange::Gone),
-            (ContactAnswer::Accepted, ContactStatus::Accepted) | (ContactAnswer::Blocked, ContactStatus::Blocked) => {
+        let (status, change, word) = match (answer, contact.status) {
+            (ContactAnswer::Accepted, ContactStatus::In) => (ContactStatus::Accepted, ContactChange::Accepted, "accepted"),
+            (ContactAnswer::Declined, ContactStatus::In) => (ContactStatus::None, ContactChange::Gone, "declined"),
+            (ContactAnswer::Blocked, ContactStatus::Blocked)
+            | (ContactAnswer::Accepted, ContactStatus::Accepted)
+            | (ContactAnswer::Removed, ContactStatus::None) => {
                 return self.fx.reply(from, call, Message::ContactIs { status: contact.status, fresh: false });
             }
-            (ContactAnswer::Blocked, _) => (ContactStatus::Blocked, ContactChange::Blocked),
+            (ContactAnswer::Blocked, _) => (ContactStatus::Blocked, ContactChange::Blocked, "blocked"),
+            (ContactAnswer::Removed, ContactStatus::Blocked) => (ContactStatus::None, ContactChange::Unblocked, "none"),
+            (ContactAnswer::Removed, _) => (ContactStatus::None, ContactChange::Gone, "none"),
             _ => return self.refuse(from, call, ErrorCode::NotFound),
         };
-        let told = self.change_contact(other, Contact { status, ..contact }, Some(change), now);
-        let lookup = (answer == ContactAnswer::Blocked).then(|| self.tell_direct_room(other, true)).flatten();
-        self.answer_when_settled(from, call, Message::ContactIs { status, fresh: true }, told, lookup);
+        let created_at = if status == ContactStatus::Blocked { now } else { contact.created_at };
+        let told = self.change_contact(other, Contact { status, created_at, ..contact }, Some(change), None, now);
+        self.contact_is(other, word);
+        self.answer_when_settled(from, call, Message::ContactIs { status, fresh: true }, told);
     }
 
     /// The other side changed.
+    #[allow(clippy::too_many_arguments)] // the fields of one message
     pub(super) fn contact_changed(
         &mut self,
         from: &ObjectId,
@@ -106,6 +121,7 @@ impl User {
         other: UserId,
         change: ContactChange,
         version: u64,
+        profile: Option<Profile>,
         now: Timestamp,
     ) {
         let known = self.contact(other, now);
@@ -132,19 +148,61 @@ impl User {
                         contact.status = ContactStatus::None;
                     }
                 }
-                (ContactChange::Unblocked, _) => contact.blocked_by = false,
+                (ContactChange::Unblocked, status) => {
+                    contact.blocked_by = false;
+                    // It was asked in vain, and may be asked again.
+                    if status == ContactStatus::Out {
+                        contact.status = ContactStatus::None;
+                    }
+                }
                 _ => {}
             }
-            self.change_contact(other, contact, echo, now);
+            let status = contact.status;
+            self.change_contact(other, contact, echo, None, now);
+            match (known.status, status) {
+                (before, after) if before == after => {}
+                (_, ContactStatus::In) => {
+                    if let Some(by) = profile {
+                        self.tell_sockets(ContactNews::Asked { by, at: now });
+                    }
+                }
+                (_, ContactStatus::Accepted) => self.contact_is(other, "accepted"),
+                // A block looks like what else it could be.
+                (ContactStatus::Out, _) => self.contact_is(other, "declined"),
+                _ => self.contact_is(other, "none"),
+            }
         }
         self.fx.reply(from, call, Message::Done);
     }
 
-    fn answer_when_settled(&mut self, to: &ObjectId, call: CallKey, msg: Message, told: Option<u64>, lookup: Option<u64>) {
+    /// E-052.
+    fn contact_is(&mut self, other: UserId, status: &str) {
+        self.tell_sockets(ContactNews::Is { other, status: status.to_owned() });
+    }
+
+    /// Every device of this person.
+    fn tell_sockets(&mut self, news: ContactNews) {
+        let State::Ready(ready) = &self.state else { return };
+        for at in ready.sockets.locations() {
+            let to = ObjectId::new(Kind::Gateway, at.gateway.as_str());
+            self.fx.tell(to, Message::ContactNews { user: self.id, news: news.clone() });
+        }
+    }
+
+    fn answer_when_settled(&mut self, to: &ObjectId, call: CallKey, msg: Message, outbox: BTreeSet<u64>) {
         if let State::Ready(ready) = &mut self.state {
-            ready.settling.push(Settling { to: to.clone(), call, msg, outbox: told.into_iter().collect(), lookup });
+            ready.settling.push(Settling { to: to.clone(), call, msg, outbox });
         }
         self.settle();
+    }
+
+    /// The rooms must be told how this person is shown. The database knows already, and is asked when they are told.
+    pub(super) fn person_changed(&mut self, from: &ObjectId, call: CallKey, now: Timestamp) {
+        let mut rows = Vec::new();
+        let id = self.outbox_row(objects::user(self.id), Message::PersonChanged, &mut rows);
+        self.fx.persist(rows);
+        self.outbox_send(now);
+        self.answer_when_settled(from, call, Message::Done, id.into_iter().collect());
     }
 
     fn contact(&self, other: UserId, now: Timestamp) -> Contact {
@@ -152,16 +210,18 @@ impl User {
         ready.contacts.get(&other).cloned().unwrap_or_else(|| Contact::none(now))
     }
 
-    /// Stores this side, projects it, and tells the other side of `change`: its number in the outbox.
+    /// Stores this side, projects it, and tells the other side of `change`, and a direct conversation of a block: their
+    /// numbers in the outbox.
     fn change_contact(
         &mut self,
         other: UserId,
         mut contact: Contact,
         change: Option<ContactChange>,
+        profile: Option<Profile>,
         now: Timestamp,
-    ) -> Option<u64> {
+    ) -> BTreeSet<u64> {
         contact.version += 1;
-        let row = sql::user::put_contact(
+        let mut rows = vec![sql::user::put_contact(
             self.id,
             other,
             status_word(contact.status),
@@ -169,13 +229,17 @@ impl User {
             contact.version,
             contact.other_version,
             contact.created_at,
-        );
-        let told = change.and_then(|change| {
-            let msg = Message::ContactChanged { from: self.id, change, version: contact.version };
-            self.outbox_row(objects::user(other), msg)
-        });
-        let (told, outbox) = told.unzip();
-        self.fx.persist(std::iter::once(row).chain(outbox).collect());
+        )];
+        let mut told = BTreeSet::new();
+        if let Some(change) = change {
+            let msg = Message::ContactChanged { from: self.id, change, version: contact.version, profile };
+            told.extend(self.outbox_row(objects::user(other), msg, &mut rows));
+            if matches!(change, ContactChange::Blocked | ContactChange::Unblocked) {
+                let msg = Message::Blocked { by: self.id, on: change == ContactChange::Blocked };
+                told.extend(self.outbox_row(objects::user(other), msg, &mut rows));
+            }
+        }
+        self.fx.persist(rows);
         let word = status_word(contact.status);
         let shown = projection::contact(self.id, other, contact.version, word, contact.created_at);
         self.fx.project(format!("contact:{}:{other}", self.id), contact.version, shown, true);
@@ -185,37 +249,5 @@ impl User {
         self.outbox_send(now);
         self.refresh_sees(Some(other));
         told
-    }
-
-    /// A direct conversation of the two must know of a block: it refuses sends.
-    fn tell_direct_room(&mut self, other: UserId, on: bool) -> Option<u64> {
-        let State::Ready(ready) = &mut self.state else { return None };
-        let load = self.fx.load(Store::People, vec![projection::direct_room(self.id, other)]);
-        ready.blocking.insert(load, on);
-        Some(load)
-    }
-
-    pub(super) fn direct_room_found(
-        &mut self,
-        load: u64,
-        result: Result<Vec<Rows>, PersistError>,
-        on: bool,
-        now: Timestamp,
-    ) {
-        let mut told = None;
-        let found = result.ok().and_then(|rows| wire::RoomId::parse(rows.first()?.first()?.first()?.as_str()?));
-        if let Some(room) = found
-            && let Some((id, row)) = self.outbox_row(objects::room(room), Message::Blocked { by: self.id, on })
-        {
-            told = Some(id);
-            self.fx.persist(vec![row]);
-            self.outbox_send(now);
-        }
-        let State::Ready(ready) = &mut self.state else { return };
-        for one in ready.settling.iter_mut().filter(|one| one.lookup == Some(load)) {
-            one.lookup = None;
-            one.outbox.extend(told);
-        }
-        self.settle();
     }
 }

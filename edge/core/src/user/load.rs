@@ -23,8 +23,8 @@ impl User {
             }
             State::Ready(ready) if ready.seeing == Some(load) => self.sees_loaded(result, now),
             State::Ready(ready) => {
-                if let Some(on) = ready.blocking.remove(&load) {
-                    self.direct_room_found(load, result, on, now);
+                if let Some(id) = ready.lookups.remove(&load) {
+                    self.rooms_found(id, result, now);
                 }
             }
             _ => {}
@@ -98,7 +98,7 @@ fn parse(rows: Vec<Rows>, slept: bool, now: Timestamp) -> Option<Ready> {
         out_of_sight: BTreeSet::new(),
         sees: None,
         arriving: Vec::new(),
-        blocking: BTreeMap::new(),
+        lookups: BTreeMap::new(),
         settling: Vec::new(),
     })
 }

@@ -1,17 +1,26 @@
 //! Messages that must arrive even over a crash: a row in the same Persist as the change that causes them, deleted when
 //! the other object has answered, sent again at the start of a life and after a while.
+//!
+//! What Rooms must know is first a row for a person: [`Message::Blocked`] for the one who is blocked means the direct
+//! conversation of both, [`Message::PersonChanged`] for oneself means all of one's own. The people database names the
+//! Rooms, and a row for each takes its place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 
-use wire::Timestamp;
+use wire::{RoomId, Timestamp, UserId};
 
 use super::{Called, State, User};
-use crate::object::{CallError, CallKey, ObjectId};
-use crate::objects::Message;
-use crate::sql::{self, Rows, Statement};
+use crate::limits;
+use crate::object::{CallError, CallKey, Kind, ObjectId, PersistError, Store};
+use crate::objects::{self, Message};
+use crate::sql::{self, Rows, Statement, people, projection};
 
 /// Pause between tries.
 const RETRY_MS: u64 = 5_000;
+
+/// Rooms whose answer a handler waits for, those with the newest activity; the others follow.
+const ROOMS_AWAITED: usize = 100;
 
 /// What was not answered yet.
 #[derive(Debug, Default)]
@@ -53,8 +62,6 @@ pub(super) struct Settling {
     pub(super) msg: Message,
     /// Messages of the outbox that were not answered yet.
     pub(super) outbox: BTreeSet<u64>,
-    /// A look-up that may add one.
-    pub(super) lookup: Option<u64>,
 }
 
 impl User {
@@ -62,7 +69,7 @@ impl User {
     pub(super) fn settle(&mut self) {
         let State::Ready(ready) = &mut self.state else { return };
         for one in std::mem::take(&mut ready.settling) {
-            if one.outbox.is_empty() && one.lookup.is_none() {
+            if one.outbox.is_empty() {
                 self.fx.reply(&one.to, one.call, one.msg);
             } else {
                 ready.settling.push(one);
@@ -70,27 +77,83 @@ impl User {
         }
     }
 
-    /// The row for the Persist of the change; [`User::outbox_send`] sends it behind that.
-    pub(super) fn outbox_row(&mut self, to: ObjectId, msg: Message) -> Option<(u64, Statement)> {
+    /// Adds the row to the Persist of the change; [`User::outbox_send`] sends it behind that. Of messages that say how
+    /// something is, only the newest waits.
+    pub(super) fn outbox_row(&mut self, to: ObjectId, msg: Message, rows: &mut Vec<Statement>) -> Option<u64> {
         let State::Ready(ready) = &mut self.state else { return None };
+        if matches!(msg, Message::Blocked { .. } | Message::PersonChanged | Message::PersonIs { .. }) {
+            let older = |(target, known): &(ObjectId, Message)| *target == to && discriminant(known) == discriminant(&msg);
+            let older: Vec<u64> = ready.outbox.waiting.iter().filter(|(_, one)| older(one)).map(|(id, _)| *id).collect();
+            for id in older {
+                ready.outbox.waiting.remove(&id);
+                rows.push(sql::user::delete_outbox(self.id, id));
+                for one in &mut ready.settling {
+                    one.outbox.remove(&id);
+                }
+            }
+        }
         let id = ready.outbox.next_id;
         ready.outbox.next_id += 1;
-        let row = sql::user::put_outbox(self.id, id, &to.to_string(), &String::from_utf8_lossy(&msg.to_bytes()));
+        rows.push(sql::user::put_outbox(self.id, id, &to.to_string(), &String::from_utf8_lossy(&msg.to_bytes())));
         ready.outbox.waiting.insert(id, (to, msg));
-        Some((id, row))
+        Some(id)
     }
 
     /// Sends everything that waits.
     pub(super) fn outbox_send(&mut self, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
-        for (id, (to, msg)) in &ready.outbox.waiting {
-            if ready.calls.values().any(|called| matches!(called, Called::Outbox { id: under_way } if under_way == id)) {
-                continue;
+        let called = ready.calls.values().filter_map(|called| if let Called::Outbox { id } = called { Some(*id) } else { None });
+        let under_way: BTreeSet<u64> = called.chain(ready.lookups.values().copied()).collect();
+        for (id, (to, msg)) in ready.outbox.waiting.iter().filter(|(id, _)| !under_way.contains(id)) {
+            let rooms = match msg {
+                Message::Blocked { .. } if to.kind == Kind::User => {
+                    UserId::parse(&to.name).map(|other| vec![projection::direct_room(self.id, other)])
+                }
+                Message::PersonChanged => Some(vec![people::rooms_of(self.id, limits::ROOMS_TOLD), people::profile(self.id)]),
+                _ => None,
+            };
+            match rooms {
+                Some(statements) => {
+                    ready.lookups.insert(self.fx.load(Store::People, statements), *id);
+                }
+                None => {
+                    let call = self.fx.call(to.clone(), msg.clone());
+                    ready.calls.insert(call, Called::Outbox { id: *id });
+                }
             }
-            let call = self.fx.call(to.clone(), msg.clone());
-            ready.calls.insert(call, Called::Outbox { id: *id });
         }
         ready.outbox.retry_at = (!ready.outbox.waiting.is_empty()).then(|| now.plus_ms(RETRY_MS));
+    }
+
+    /// Rooms that must be told take the place of message `id`.
+    pub(super) fn rooms_found(&mut self, id: u64, result: Result<Vec<Rows>, PersistError>, now: Timestamp) {
+        let State::Ready(ready) = &mut self.state else { return };
+        let Some((_, msg)) = ready.outbox.waiting.get(&id) else { return };
+        let Ok(found) = result else { return self.outbox_replied(id, &Err(CallError::Lost), now) };
+        let msg = match msg {
+            Message::PersonChanged => found
+                .get(1)
+                .and_then(|rows| people::profile_from(rows.first()?))
+                .map(|profile| Message::PersonIs { profile }),
+            msg => Some(msg.clone()),
+        };
+        ready.outbox.waiting.remove(&id);
+        let mut rows = vec![sql::user::delete_outbox(self.id, id)];
+        let rooms = found.first().into_iter().flatten().filter_map(|row| RoomId::parse(row.first()?.as_str()?));
+        let mut told = BTreeSet::new();
+        if let Some(msg) = msg {
+            for room in rooms {
+                told.extend(self.outbox_row(objects::room(room), msg.clone(), &mut rows));
+            }
+        }
+        self.fx.persist(rows);
+        let State::Ready(ready) = &mut self.state else { return };
+        for one in ready.settling.iter_mut().filter(|one| one.outbox.contains(&id)) {
+            one.outbox.remove(&id);
+            one.outbox.extend(told.iter().take(ROOMS_AWAITED));
+        }
+        self.outbox_send(now);
+        self.settle();
     }
 
     pub(super) fn outbox_replied(&mut self, id: u64, result: &Result<Message, CallError>, now: Timestamp) {

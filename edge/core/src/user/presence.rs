@@ -320,6 +320,14 @@ impl User {
         self.answer_asking();
     }
 
+    /// Answered like a watcher, once.
+    pub(super) fn ask_presence(&mut self, from: ObjectId, call: CallKey) {
+        if let State::Ready(ready) = &mut self.state {
+            ready.presence.asking.push((from, call));
+        }
+        self.answer_asking();
+    }
+
     pub(super) fn unwatch(&mut self, from: &ObjectId, call: CallKey, at: &Location) {
         let State::Ready(ready) = &mut self.state else { return };
         if ready.presence.watchers.get(&at.gateway).is_some_and(|epoch| *epoch <= at.epoch) {

@@ -233,6 +233,16 @@ impl User {
         self.fx.reply(from, call, moved);
     }
 
+    /// A Room that is not this person's any more need not be told.
+    pub(super) fn membership_changed(&mut self, from: &ObjectId, call: CallKey, room: RoomId, gone: bool) {
+        if gone {
+            self.forget(&objects::room(room));
+        }
+        let State::Ready(ready) = &self.state else { return };
+        let moved = ready.moved(self.id, self.epoch);
+        self.fx.reply(from, call, moved);
+    }
+
     fn tell_rooms(&mut self) {
         let State::Ready(ready) = &self.state else { return };
         let moved = ready.moved(self.id, self.epoch);
@@ -262,7 +272,7 @@ impl User {
     }
 
     /// Contacts, blocks or memberships changed, perhaps only about one person.
-    pub(super) fn refresh_sees(&mut self, about: Option<wire::UserId>) {
+    pub(super) fn refresh_sees(&mut self, about: impl IntoIterator<Item = wire::UserId>) {
         let State::Ready(ready) = &mut self.state else { return };
         if ready.sockets.is_empty() {
             ready.sees = None;

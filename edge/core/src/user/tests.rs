@@ -1,12 +1,13 @@
 //! Rules of a User over a storage that is empty.
 
+mod outbox;
 mod sleep;
 mod states;
 
 use wire::{ErrorCode, RoomId, SessionId, Timestamp, UserId, uuid_v7};
 
 use super::User;
-use crate::object::{CallKey, Input, Kind, Object, ObjectId, Output, Store};
+use crate::object::{CallKey, Input, Kind, Object, ObjectId, Output, PersistError, Store};
 use crate::objects::{Actor, ContactAnswer, ContactChange, ContactStatus, Location, Message};
 use crate::settings::Settings;
 use crate::sql::Value;
@@ -21,13 +22,15 @@ struct Host {
     calls: u64,
     sees: Vec<UserId>,
     others_answer: bool,
+    /// What the people database says of conversations; without, it is out of reach for that.
+    rooms: Option<Vec<RoomId>>,
     seen: Vec<Output>,
 }
 
 impl Host {
     fn new() -> Self {
         let user = User::new(id(1), Settings::default().into());
-        let mut host = Self { user, now: Timestamp(1_000_000), calls: 0, sees: vec![id(2)], others_answer: true, seen: Vec::new() };
+        let mut host = Self { user, now: Timestamp(1_000_000), calls: 0, sees: vec![id(2)], others_answer: true, rooms: Some(Vec::new()), seen: Vec::new() };
         host.give(Input::Started { sockets: Vec::new(), epoch: 1, seed: [1; 32] });
         host
     }
@@ -39,6 +42,15 @@ impl Host {
             match output {
                 Output::Load { load, store: Store::Own, statements } => {
                     self.give(Input::Loaded { load, result: Ok(vec![Vec::new(); statements.len()]) });
+                }
+                Output::Load { load, store: Store::People, statements } if !statements[0].sql.contains("'blocked'") => {
+                    let rooms = self.rooms.clone().ok_or(PersistError::Io);
+                    let result = rooms.map(|rooms| {
+                        let rows = rooms.into_iter().map(|room| vec![Value::from(room)]).collect();
+                        let name = || Value::from("new name");
+                        vec![rows, vec![vec![id(1).into(), name(), name(), Value::Null, "".into(), 1_i64.into()]]]
+                    });
+                    self.give(Input::Loaded { load, result });
                 }
                 Output::Load { load, store: Store::People, .. } => {
                     let rows = self.sees.iter().map(|user| vec![Value::from(*user)]).collect();
@@ -175,7 +187,7 @@ fn me() -> Actor {
 #[test]
 fn only_the_one_asked_may_accept() {
     let mut host = Host::new();
-    let asked = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
+    let asked = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2), profile: None });
     assert_eq!(asked, (Some(ContactStatus::Out), Some(ContactChange::Asked)));
     let answer = Message::ContactAnswer { me: me(), other: id(2), answer: ContactAnswer::Accepted };
     assert_eq!(contact_ask(&mut host, answer), (None, None));
@@ -184,14 +196,14 @@ fn only_the_one_asked_may_accept() {
 #[test]
 fn crossing_requests_are_a_yes() {
     let mut host = Host::new();
-    contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
+    contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2), profile: None });
     let from = ObjectId::new(Kind::User, id(2).to_string());
-    let crossing = Message::ContactChanged { from: id(2), change: ContactChange::Asked, version: 1 };
+    let crossing = Message::ContactChanged { from: id(2), change: ContactChange::Asked, version: 1, profile: None };
     assert_eq!(host.ask(&from, crossing.clone()), Some(Message::Done));
     assert!(host.told(Kind::User).iter().any(|msg| matches!(msg, Message::ContactChanged { change: ContactChange::Accepted, .. })));
     assert_eq!(host.ask(&from, crossing), Some(Message::Done));
     assert!(!host.seen.iter().any(|output| matches!(output, Output::Persist { .. })), "a repeat changes nothing");
-    let again = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
+    let again = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2), profile: None });
     assert_eq!(again, (Some(ContactStatus::Accepted), None));
 }
 
@@ -201,8 +213,8 @@ fn whoever_is_blocked_asks_without_effect() {
     let block = Message::ContactAnswer { me: me(), other: id(2), answer: ContactAnswer::Blocked };
     assert_eq!(contact_ask(&mut host, block), (Some(ContactStatus::Blocked), Some(ContactChange::Blocked)));
     let from = ObjectId::new(Kind::User, id(2).to_string());
-    host.ask(&from, Message::ContactChanged { from: id(2), change: ContactChange::Asked, version: 1 });
-    let own = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) });
+    host.ask(&from, Message::ContactChanged { from: id(2), change: ContactChange::Asked, version: 1, profile: None });
+    let own = contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2), profile: None });
     assert_eq!(own.0, None, "one asks nobody whom one blocks");
 }
 
@@ -210,7 +222,7 @@ fn whoever_is_blocked_asks_without_effect() {
 fn whoever_asks_hears_it_only_when_the_other_side_knows() {
     let mut host = Host::new();
     host.others_answer = false;
-    assert_eq!(contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2) }).0, None);
+    assert_eq!(contact_ask(&mut host, Message::ContactRequest { me: me(), other: id(2), profile: None }).0, None);
     let call = host.seen.iter().find_map(|output| match output {
         Output::Object { call, msg: Message::ContactChanged { .. }, .. } => Some(*call),
         _ => None,
@@ -219,4 +231,23 @@ fn whoever_asks_hears_it_only_when_the_other_side_knows() {
     host.give(Input::Reply { call: call.expect("the other side was told"), result: Ok(Message::Done) });
     let answered = |output: &Output| matches!(output, Output::Reply { msg: Message::ContactIs { .. }, .. });
     assert!(host.seen.iter().any(answered));
+}
+
+#[test]
+fn a_membership_that_ends_is_answered_with_where_the_sockets_are_and_its_room_is_forgotten() {
+    let mut host = Host::new();
+    let room = RoomId(uuid_v7(4, 4, 4));
+    let object = crate::objects::room(room);
+    up(&mut host, SESSION);
+    host.ask(&object, Message::Locate { room });
+    host.sees = vec![id(2), id(3)];
+    let here = |answer: Option<Message>| matches!(answer, Some(Message::Moved { gateways, .. }) if gateways == [at()]);
+    assert!(here(host.ask(&object, Message::MembershipChanged { room, gone: false, about: vec![] })));
+    assert!(matches!(&host.told(Kind::Gateway)[..], [Message::Sees { sees, .. }] if *sees == [id(2), id(3)]));
+    host.sees = vec![id(2)];
+    assert!(here(host.ask(&object, Message::MembershipChanged { room, gone: true, about: vec![id(3)] })));
+    assert!(matches!(&host.told(Kind::Gateway)[..], [Message::Sees { sees, .. }] if *sees == [id(2)]));
+    host.seen.clear();
+    host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean: true, kept: 0 });
+    assert!(host.told(Kind::Room).is_empty());
 }

@@ -214,7 +214,9 @@ fn ready<T>(call: impl Future<Output = libsql::Result<T>>) -> libsql::Result<T> 
     call.now_or_never().unwrap_or_else(|| Err(libsql::Error::Misuse("a local call did not answer at once".into())))
 }
 
-fn to_libsql(value: Value) -> libsql::Value {
+/// As libsql binds it.
+#[must_use]
+pub fn to_libsql(value: Value) -> libsql::Value {
     match value {
         Value::Null => libsql::Value::Null,
         Value::Integer(n) => libsql::Value::Integer(n),
@@ -224,7 +226,9 @@ fn to_libsql(value: Value) -> libsql::Value {
     }
 }
 
-fn from_libsql(value: libsql::Value) -> Value {
+/// As libsql gave it.
+#[must_use]
+pub fn from_libsql(value: libsql::Value) -> Value {
     match value {
         libsql::Value::Null => Value::Null,
         libsql::Value::Integer(n) => Value::Integer(n),

@@ -17,6 +17,8 @@ enum From {
     Cursor(u64),
     /// `cursors: {}`.
     Heads,
+    /// A resume whose person came or went meanwhile.
+    Anywhere,
 }
 
 struct Ack {
@@ -122,6 +124,17 @@ pub(super) fn check(log: &Log<'_>, report: &mut Report) {
                     held.receive(connection.device, conversation, row.seq);
                 }
             }
+            What::Dismissed { conn, conversation } => {
+                // Whatever comes from here on begins anew, but for a resume that was not answered yet.
+                if let Some(connection) = connections.get_mut(conn) {
+                    let segments = connection.conversations.entry(conversation).or_default();
+                    let from = match segments.last() {
+                        Some(Segment { from: From::Cursor(_) | From::Anywhere, ack: None, .. }) => From::Anywhere,
+                        _ => From::Live,
+                    };
+                    segments.push(Segment::new(from));
+                }
+            }
             What::Reset { conn, conversation, head } => {
                 let stored = log.finals.get(conversation).map(super::Final::head);
                 let cursor = connections.get_mut(conn).and_then(|connection| {
@@ -172,6 +185,7 @@ fn judge(report: &mut Report, who: &str, segments: &[Segment]) -> Option<u64> {
     let mut next = Expect::Anything;
     for segment in segments {
         next = match segment.from {
+            From::Anywhere => Expect::Anything,
             From::Live => {
                 rises(report, who, &segment.seen);
                 Expect::Anything
@@ -193,6 +207,11 @@ enum Expect {
 
 fn from_cursor(report: &mut Report, who: &str, segment: &Segment, cursor: u64, before: Expect) -> Expect {
     let seen = &segment.seen;
+    if let Some(Ack { head: None, more: None, .. }) = &segment.ack {
+        // A conversation that the ack does not name is not the user's any more.
+        rises(report, who, seen);
+        return Expect::Anything;
+    }
     let ack_at = segment.ack.as_ref().map_or(usize::MAX, |ack| ack.at);
     let first_behind = seen.iter().position(|(at, _)| *at > ack_at).unwrap_or(seen.len());
     // Where the run may begin; the last place is the likeliest.
@@ -268,7 +287,6 @@ fn run_from(
             }
             Expect::Nothing
         }
-        // A conversation that the ack does not name is not the user's any more.
         Some(Ack { head: None, .. }) => Expect::Anything,
         Some(Ack { at, head: Some(head), .. }) => {
             if cursor + before_ack < *head {

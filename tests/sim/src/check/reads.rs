@@ -30,7 +30,7 @@ pub(super) fn check(log: &Log<'_>, report: &mut Report) {
                 raise(own.entry((user, conversation)).or_default(), row.seq);
                 raise(seen.entry(conversation).or_default(), row.seq);
             }
-            What::Deliver { conversation, row, .. } => raise(seen.entry(conversation).or_default(), row.seq),
+            What::Deliver { conversation, row, .. } if row.kind.is_none() => raise(seen.entry(conversation).or_default(), row.seq),
             What::Read { op, user, conversation, newest } => {
                 let own = own.get(&(user, conversation)).copied().unwrap_or(0);
                 let seen = seen.get(conversation).copied().unwrap_or(0);
@@ -65,14 +65,13 @@ fn raise(to: &mut u64, value: u64) {
     *to = (*to).max(value);
 }
 
-/// Only events that are no messages may lie between two rows of a page; where the end is known, those have another
-/// shape and are not in the log as rows of pages, so density is asked only among what is stored.
+/// Only events that are no messages may lie between two rows of a page of history.
 fn follows(log: &Log<'_>, conversation: &Id, lower: u64, upper: u64) -> bool {
     if upper <= lower {
         return false;
     }
     match log.finals.get(conversation) {
-        Some(stored) => stored.rows.range(lower + 1..upper).all(|(_, row)| row.sender.is_none()),
+        Some(stored) => stored.rows.range(lower + 1..upper).all(|(_, row)| row.kind.is_some()),
         None => true,
     }
 }

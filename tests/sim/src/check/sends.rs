@@ -105,7 +105,8 @@ fn collect<'a>(log: &Log<'a>, report: &mut Report) -> BTreeMap<u64, Attempt<'a>>
 fn acked(log: &Log<'_>, attempts: &BTreeMap<u64, Attempt<'_>>, report: &mut Report) {
     for (op, attempt) in attempts {
         let Outcome::Ok(at, row) = attempt.outcome else { continue };
-        if row.content != *attempt.content || row.sender.as_ref().is_some_and(|sender| sender != attempt.user) {
+        // Of a deleted message nothing is answered.
+        if (row.content != *attempt.content && !row.content.is_empty()) || row.sender.as_ref().is_some_and(|sender| sender != attempt.user) {
             let detail = format!("op {op} sent {:?} and was answered {}", attempt.content, show(row));
             report.add(Rule::M2, "answered_with_another_message", at, detail);
         }
@@ -115,7 +116,7 @@ fn acked(log: &Log<'_>, attempts: &BTreeMap<u64, Attempt<'_>>, report: &mut Repo
         }
         let Some(stored) = log.finals.get(attempt.conversation) else { continue };
         match stored.rows.get(&row.seq) {
-            Some(truth) if truth.id == row.id && truth.content == row.content => {}
+            Some(truth) if truth.id == row.id && (truth.content == row.content || truth.content.is_empty()) => {}
             Some(truth) => {
                 let detail = format!("op {op}: {} was acknowledged, {} is stored", show(row), show(truth));
                 report.add(Rule::M1, "acked_message_lost", at, detail);
@@ -159,6 +160,8 @@ fn resolved(log: &Log<'_>, attempts: &BTreeMap<u64, Attempt<'_>>, report: &mut R
             _ => None,
         });
         match (refused, key) {
+            // Refused to somebody who was removed, and taken before or after that.
+            (Some((_, code, _)), _) if matches!(code.as_ref(), "PERMISSION_DENIED" | "NOT_FOUND") => {}
             (Some((at, code, content)), Key::Named(conversation, user, client_id)) => {
                 let stored = log.finals.get(conversation).and_then(|stored| {
                     stored.rows.values().find(|row| {
@@ -191,7 +194,7 @@ fn nothing_from_nowhere(log: &Log<'_>, attempts: &BTreeMap<u64, Attempt<'_>>, re
         senders.insert(attempt.user);
     }
     for (conversation, stored) in &log.finals {
-        for row in stored.rows.values() {
+        for row in stored.rows.values().filter(|row| row.kind.is_none() && !row.content.is_empty()) {
             let Some(sender) = row.sender.as_ref().filter(|sender| senders.contains(sender)) else { continue };
             match budget.get_mut(&(conversation, sender, row.client_id.as_ref(), &row.content)) {
                 None => {

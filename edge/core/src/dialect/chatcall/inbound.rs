@@ -10,7 +10,7 @@ use crate::dialect::fields::{bare_room, message_ids, object, room, seq, text};
 use crate::dialect::{Command, Cursors};
 use crate::error::Failure;
 use crate::limits::STATUS_TEXT_CODE_POINTS;
-use crate::objects::{PresenceState, ReadUpTo};
+use crate::objects::{MessageChange, PresenceState, ReadUpTo};
 use crate::settings::Settings;
 
 type Parsed = Result<Command, Failure>;
@@ -28,6 +28,33 @@ pub(super) fn send(args: &[Value], settings: &Settings) -> Parsed {
     Ok(Command::Send { room: room(payload)?, message: content::from_envelope(payload, settings)? })
 }
 
+pub(super) fn edit(args: &[Value], settings: &Settings) -> Parsed {
+    let payload = object(args)?;
+    change(payload, |payload| content::edit_of(payload.get("content"), settings))
+}
+
+pub(super) fn delete(args: &[Value], _settings: &Settings) -> Parsed {
+    change(object(args)?, |_| Ok(MessageChange::Delete))
+}
+
+pub(super) fn react(args: &[Value], _settings: &Settings) -> Parsed {
+    change(object(args)?, |payload| {
+        let on = payload.get("on").and_then(Value::as_bool);
+        let reaction = content::reaction_of(payload.get("emoji").and_then(Value::as_str), on.unwrap_or_default())?;
+        on.map(|_| reaction).ok_or_else(|| Failure::invalid("on", "true or false is expected"))
+    })
+}
+
+fn change(
+    payload: &Map<String, Value>,
+    read: impl FnOnce(&Map<String, Value>) -> Result<MessageChange, Failure>,
+) -> Parsed {
+    let room = room(payload)?;
+    let message = payload.get("messageId").and_then(Value::as_str).and_then(MessageId::parse);
+    let message = message.ok_or_else(|| Failure::invalid("messageId", "A message id is expected"))?;
+    Ok(Command::Change { room, message, change: read(payload)? })
+}
+
 pub(super) fn typing(args: &[Value], _settings: &Settings) -> Parsed {
     Ok(Command::Typing { room: room(object(args)?)?, on: true })
 }
@@ -40,14 +67,24 @@ pub(super) fn mark_read(args: &[Value], _settings: &Settings) -> Parsed {
     let payload = object(args)?;
     let room = room(payload)?;
     let up_to = match (payload.get("upTo"), payload.get("messageIds")) {
-        (Some(Value::String(id)), _) => {
-            let id = MessageId::parse(id).ok_or_else(|| Failure::invalid("upTo", "A sequence number or message id is expected"))?;
-            ReadUpTo::Ids(vec![id])
-        }
         (None | Some(Value::Null), Some(ids)) => ReadUpTo::Ids(message_ids(ids, "messageIds")?),
-        (up_to, _) => ReadUpTo::Seq(seq(up_to, "upTo")?),
+        (up_to, _) => read_up_to(up_to)?,
     };
     Ok(Command::MarkRead { room, up_to })
+}
+
+/// Reads `upTo`: the seq or the id of a message.
+///
+/// # Errors
+/// `INVALID_DATA` for anything else.
+pub fn read_up_to(up_to: Option<&Value>) -> Result<ReadUpTo, Failure> {
+    match up_to {
+        Some(Value::String(id)) => match MessageId::parse(id) {
+            Some(id) => Ok(ReadUpTo::Ids(vec![id])),
+            None => Err(Failure::invalid("upTo", "A sequence number or message id is expected")),
+        },
+        up_to => Ok(ReadUpTo::Seq(seq(up_to, "upTo")?)),
+    }
 }
 
 pub(super) fn mark_delivered(args: &[Value], _settings: &Settings) -> Parsed {

@@ -3,17 +3,22 @@
 use std::io::Write;
 
 use serde::Serialize;
-use wire::{Member, Message, MessageId, RoomId, Timestamp, UserId};
+use wire::{Conversation, Member, Message, MessageId, PublicUser, Reaction, RoomId, Timestamp, UserId};
 
 use crate::dialect::{Answer, Resumed, ServerEvent};
-use crate::objects::{PresenceState, Shown};
+use crate::objects::{ContactNews, PresenceState, Removal, RoomEvent, Shown};
 
 /// Writes the arguments and names the event.
 pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'static str> {
     match event {
         ServerEvent::Message { room, message } => {
-            write_message(*room, message, args);
+            let _ = write!(args, "{{\"conversationId\":\"{room}\"");
+            write_rest(message, args);
             Some("chat:message")
+        }
+        ServerEvent::Changed { room, seq, event } => {
+            let _ = write!(args, "{{\"conversationId\":\"{room}\",\"seq\":{seq}");
+            Some(write_change(event, args))
         }
         ServerEvent::Typing { room, user, username, on } => {
             let username = on.then_some(*username);
@@ -29,6 +34,14 @@ pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'st
             write(args, &Receipts { conversation_id: *room, user_id: *user, delivered_seq, read_seq });
             Some("chat:receipts")
         }
+        ServerEvent::Created { conversation } => {
+            write(args, &Created { conversation });
+            Some("conversation:created")
+        }
+        ServerEvent::Dismissed { room, reason } => {
+            write(args, &Dismissed { conversation_id: *room, reason: *reason });
+            Some("conversation:removed")
+        }
         ServerEvent::OnlineList { users } => {
             write(args, users);
             Some("presence:onlineList")
@@ -41,6 +54,21 @@ pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'st
             let Shown { state, last_seen, text } = shown;
             write(args, &Presence { user_id: *user, state: *state, last_seen: *last_seen, text: text.as_deref() });
             Some("presence:state")
+        }
+        ServerEvent::Contact { news: ContactNews::Asked { by, at } } => {
+            let user = PublicUser {
+                id: by.id,
+                username: by.username.clone(),
+                display_name: by.display_name.clone(),
+                avatar_url: by.avatar_url.clone(),
+                status: by.status.clone(),
+            };
+            write(args, &ContactRequest { user, created_at: *at });
+            Some("contact:request")
+        }
+        ServerEvent::Contact { news: ContactNews::Is { other, status } } => {
+            write(args, &ContactUpdated { user_id: *other, status });
+            Some("contact:updated")
         }
         ServerEvent::Reset { room, head, reason } => {
             write(args, &Reset { conversation_id: *room, head_seq: *head, reason });
@@ -79,6 +107,7 @@ pub(super) fn answer(answer: &Answer<'_>, args: &mut Vec<u8>) {
             write(args, &Joined { ok, conversation_id: *room, seq: *seq, read_seq: *read_seq, members });
         }
         Answer::Sent { message } => write(args, &Sent { ok, message }),
+        Answer::Reacted { reactions } => write(args, &Reacted { ok, reactions }),
         Answer::Marked { read_seq } => write(args, &Marked { ok, read_seq: *read_seq }),
         Answer::Online { users } => write(args, users),
         Answer::Resumed(resumed) => write(args, &ResumedAck { ok, resumed, calls: [] }),
@@ -87,11 +116,43 @@ pub(super) fn answer(answer: &Answer<'_>, args: &mut Vec<u8>) {
     }
 }
 
-/// The row with `conversationId` in front: the row's opening brace becomes the comma behind it.
-fn write_message(room: RoomId, message: &Message, args: &mut Vec<u8>) {
-    let _ = write!(args, "{{\"conversationId\":\"{room}\"");
+fn write_change(event: &RoomEvent, args: &mut Vec<u8>) -> &'static str {
+    match event {
+        RoomEvent::Message { message } => {
+            write_rest(message, args);
+            "chat:message"
+        }
+        RoomEvent::Edited(edited) => {
+            write_rest(edited, args);
+            "chat:edited"
+        }
+        RoomEvent::Deleted(deleted) => {
+            write_rest(deleted, args);
+            "chat:deleted"
+        }
+        RoomEvent::Reaction(reacted) => {
+            write_rest(reacted, args);
+            "chat:reaction"
+        }
+        RoomEvent::Updated(updated) => {
+            write_rest(updated, args);
+            "conversation:updated"
+        }
+        RoomEvent::MemberAdded(added) => {
+            write_rest(added, args);
+            "conversation:memberAdded"
+        }
+        RoomEvent::MemberRemoved(removed) => {
+            write_rest(removed, args);
+            "conversation:memberRemoved"
+        }
+    }
+}
+
+/// The fields of an object behind those that were written: its opening brace becomes the comma between them.
+fn write_rest<T: Serialize>(value: &T, args: &mut Vec<u8>) {
     let brace = args.len();
-    write(args, message);
+    write(args, value);
     if let Some(byte) = args.get_mut(brace) {
         *byte = b',';
     }
@@ -130,9 +191,34 @@ struct Receipts {
 }
 
 #[derive(Serialize)]
+struct Created<'a> {
+    conversation: &'a Conversation,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dismissed {
+    conversation_id: RoomId,
+    reason: Removal,
+}
+
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct User {
     user_id: UserId,
+}
+
+#[derive(Serialize)]
+struct ContactRequest {
+    user: PublicUser,
+    created_at: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContactUpdated<'a> {
+    user_id: UserId,
+    status: &'a str,
 }
 
 #[derive(Serialize)]
@@ -188,6 +274,12 @@ struct Joined<'a> {
 struct Sent<'a> {
     ok: bool,
     message: &'a Message,
+}
+
+#[derive(Serialize)]
+struct Reacted<'a> {
+    ok: bool,
+    reactions: &'a [Reaction],
 }
 
 #[derive(Serialize)]

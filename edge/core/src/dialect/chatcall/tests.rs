@@ -4,7 +4,10 @@ use wire::{ErrorCode, Message, MessageId, MessageKind, RoomId, Timestamp, UserId
 use super::DIALECT;
 use crate::dialect::{Answer, Command, Cursors, Resumed, RoomMarks, ServerEvent};
 use crate::error::Failure;
-use crate::objects::{Marks, ReadUpTo};
+use crate::objects::{
+    ContactNews, Deleted, Marks, MemberAdded, MemberRemoved, MessageChange, Numbered, Profile, Reacted, ReadUpTo, Removal,
+    RoomEvent, Updated,
+};
 use crate::settings::Settings;
 
 fn room(n: u64) -> RoomId {
@@ -44,7 +47,7 @@ fn a_bare_string_names_the_conversation_of_join_and_leave() {
 
 #[test]
 fn unchecked_payloads_are_refused_by_field() {
-    for event in ["chat:typing", "chat:stopTyping", "chat:message", "chat:markRead", "chat:delivered"] {
+    for event in ["chat:typing", "chat:stopTyping", "chat:message", "chat:markRead", "chat:delivered", "chat:edit", "chat:delete", "chat:react"] {
         assert_eq!(bad_field(event, json!(null)), "payload");
         assert_eq!(bad_field(event, json!("x")), "payload");
         assert_eq!(bad_field(event, json!({})), "conversationId");
@@ -58,6 +61,14 @@ fn unchecked_payloads_are_refused_by_field() {
     assert_eq!(bad_field("chat:markRead", json!({"conversationId": id, "messageIds": []})), "messageIds");
     assert_eq!(bad_field("chat:markRead", json!({"conversationId": id, "messageIds": ["x"]})), "messageIds");
     assert_eq!(bad_field("chat:delivered", json!({"conversationId": id, "upTo": "1"})), "upTo");
+    for event in ["chat:edit", "chat:delete", "chat:react"] {
+        assert_eq!(bad_field(event, json!({"conversationId": id, "content": "x", "emoji": "👍", "on": true})), "messageId");
+        assert_eq!(bad_field(event, json!({"conversationId": id, "messageId": {"$gt": ""}})), "messageId");
+    }
+    let named = |more: (&str, Value)| json!({"conversationId": id, "messageId": message_id(1), more.0: more.1});
+    assert_eq!(bad_field("chat:edit", named(("content", json!("")))), "content");
+    assert_eq!(bad_field("chat:react", named(("emoji", json!("👍👍")))), "emoji");
+    assert_eq!(bad_field("chat:react", named(("emoji", json!("👍")))), "on");
     assert_eq!(bad_field("auth:renew", json!({"token": 1})), "token");
 }
 
@@ -76,6 +87,20 @@ fn read_marks_name_a_seq_or_messages() {
     assert_eq!(parse("chat:markRead", json!({"conversationId": id, "messageIds": ids})), read(ReadUpTo::Ids(ids)));
     let one = json!({"conversationId": id, "upTo": message_id(3)});
     assert_eq!(parse("chat:markRead", one), read(ReadUpTo::Ids(vec![message_id(3)])));
+}
+
+#[test]
+fn changes_name_a_message_of_a_conversation() {
+    let wanted = |change| Ok(Command::Change { room: room(1), message: message_id(1), change });
+    let named = |more: Value| {
+        let mut payload = json!({"conversationId": room(1), "messageId": message_id(1), "userId": user(9)});
+        payload.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        payload
+    };
+    assert_eq!(parse("chat:edit", named(json!({"content": " new "}))), wanted(MessageChange::Edit { content: " new ".into() }));
+    assert_eq!(parse("chat:delete", named(json!({}))), wanted(MessageChange::Delete));
+    let react = MessageChange::React { emoji: "👍".into(), on: false };
+    assert_eq!(parse("chat:react", named(json!({"emoji": "👍", "on": false}))), wanted(react));
 }
 
 #[test]
@@ -123,6 +148,46 @@ fn a_message_event_repeats_the_conversation_id() {
     wanted["conversationId"] = json!(room(1));
     assert_eq!(body, json!(["chat:message", wanted]));
     assert!(!text.contains('\u{1e}'), "the record separator is escaped");
+}
+
+#[test]
+fn durable_events_carry_conversation_and_seq() {
+    let (r, u) = (room(1), user(1));
+    let member = wire::Member {
+        id: user(2),
+        username: "bob".into(),
+        display_name: "Bob".into(),
+        avatar_url: None,
+        status: String::new(),
+        role: wire::MemberRole::Member,
+        joined_at: Timestamp(1_772_357_400_000),
+        delivered_seq: 0,
+        read_seq: 0,
+    };
+    let reactions = vec![wire::Reaction { emoji: "👍".into(), count: 1, user_ids: vec![u], me: false }];
+    let at = Timestamp(1_772_357_400_000);
+    let reacted = Reacted { message_id: message_id(1), user_id: u, emoji: "👍".into(), on: true, reactions: reactions.clone() };
+    for (event, name, wanted) in [
+        (RoomEvent::Deleted(Deleted { message_id: message_id(1), by: u, deleted_at: at }), "chat:deleted",
+            json!({"messageId": message_id(1), "by": u, "deleted_at": "2026-03-01T09:30:00.000Z"})),
+        (RoomEvent::Reaction(reacted), "chat:reaction",
+            json!({"messageId": message_id(1), "userId": u, "emoji": "👍", "on": true, "reactions": reactions})),
+        (RoomEvent::Updated(Updated { by: u, changes: json!({"name": "Crew"}) }), "conversation:updated",
+            json!({"by": u, "changes": {"name": "Crew"}})),
+        (RoomEvent::MemberAdded(MemberAdded { by: u, member: member.clone() }), "conversation:memberAdded",
+            json!({"by": u, "member": member})),
+        (RoomEvent::MemberRemoved(MemberRemoved { by: u, user_id: user(2), reason: Removal::Left }), "conversation:memberRemoved",
+            json!({"by": u, "userId": user(2), "reason": "left"})),
+    ] {
+        let numbered = Numbered { seq: 7, event };
+        let text = packet(ServerEvent::durable(r, &numbered));
+        let body: Value = serde_json::from_str(text.strip_prefix("42").expect("an event")).expect("JSON");
+        let mut whole = wanted;
+        (whole["conversationId"], whole["seq"]) = (json!(r), json!(7));
+        assert_eq!(body, json!([name, whole]));
+        let stored = serde_json::to_string(&numbered.event).expect("JSON");
+        assert_eq!(serde_json::from_str::<RoomEvent>(&stored).expect("the same"), numbered.event);
+    }
 }
 
 #[test]
@@ -177,4 +242,25 @@ fn acknowledgements_have_the_shapes_of_the_contract() {
         let body: Value = serde_json::from_str(text.strip_prefix("437").expect("the ack id")).expect("JSON");
         assert_eq!(body, json!([wanted]));
     }
+}
+
+#[test]
+fn news_of_contacts_have_their_shapes() {
+    let by = Profile {
+        id: user(1),
+        username: "ann".into(),
+        display_name: "Ann".into(),
+        avatar_url: None,
+        status: String::new(),
+        receipts: true,
+    };
+    let news = |news| {
+        let packet = packet(ServerEvent::Contact { news: &news });
+        serde_json::from_str::<Value>(packet.strip_prefix("42").unwrap_or(&packet).trim_start_matches('2')).expect("JSON")
+    };
+    let shown = json!({"id": user(1), "username": "ann", "display_name": "Ann", "avatar_url": null, "status": ""});
+    let wanted = json!(["contact:request", {"user": shown, "created_at": "2026-03-01T09:30:00.000Z"}]);
+    assert_eq!(news(ContactNews::Asked { by, at: Timestamp(1_772_357_400_000) }), wanted);
+    let wanted = json!(["contact:updated", {"userId": user(1), "status": "accepted"}]);
+    assert_eq!(news(ContactNews::Is { other: user(1), status: "accepted".into() }), wanted);
 }

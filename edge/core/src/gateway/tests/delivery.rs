@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::bench::{Bench, EPOCH, message_id, numbered, room, user};
 use crate::object::{Output, SocketId};
-use crate::objects::{self, LiveEvent, Message};
+use crate::objects::{self, LiveEvent, Message, Numbered, Reacted, RoomEvent};
 
 fn accepted() -> Message {
     Message::Accepted { stale: false, unknown_audience: false }
@@ -24,6 +24,39 @@ fn an_event_is_encoded_once_and_sent_once_for_all_websockets() {
     assert_eq!(sends, [sockets[..3].to_vec()]);
     assert_eq!(bench.seqs(sockets[0], 1), [1]);
     assert_eq!(bench.texts(sockets[3]), Vec::<String>::new(), "not in the audience");
+}
+
+#[test]
+fn reactions_are_encoded_for_each_who_reacted_and_once_for_all_others() {
+    let mut bench = Bench::new();
+    let sockets: Vec<SocketId> = [1, 2, 2, 3, 4].iter().map(|n| bench.client(*n)).collect();
+    bench.deliver(room(1), &[1, 2, 3, 4], &[1]);
+    sockets.iter().for_each(|socket| drop(bench.events(*socket)));
+    let everybody: Vec<_> = std::iter::once(user(2)).chain((10..200).map(user)).chain([user(3)]).collect();
+    let reactions = vec![wire::Reaction { emoji: "👍".into(), count: 192, user_ids: everybody, me: false }];
+    let reacted = Reacted { message_id: message_id(1), user_id: user(3), emoji: "👍".into(), on: true, reactions };
+    bench.log.clear();
+    bench.room_says(
+        room(1),
+        Message::Deliver {
+            room: room(1),
+            epoch: EPOCH,
+            audience: 1,
+            users: None,
+            head: 2,
+            durable: vec![Numbered { seq: 2, event: RoomEvent::Reaction(reacted) }],
+            live: vec![],
+        },
+    );
+    let sends = bench.log.iter().filter(|output| matches!(output, Output::Send { .. })).count();
+    assert_eq!(sends, 3, "two who reacted, and the others");
+    for (socket, me) in sockets.iter().zip([false, true, true, true, false]) {
+        let events = bench.events(*socket);
+        let [name, payload] = events[0].as_array().map(Vec::as_slice).unwrap_or_default() else { panic!("{events:?}") };
+        assert_eq!((name.as_str(), payload["seq"].as_u64()), (Some("chat:reaction"), Some(2)));
+        let shown = &payload["reactions"][0];
+        assert_eq!((&shown["me"], &shown["count"], shown["user_ids"].as_array().map(Vec::len)), (&json!(me), &json!(192), Some(100)));
+    }
 }
 
 #[test]
@@ -120,6 +153,23 @@ fn reads_and_receipts_reach_every_socket_of_every_member() {
     for socket in sockets {
         let names: Vec<_> = bench.events(socket).iter().map(|event| event[0].clone()).collect();
         assert_eq!(names, ["chat:read", "chat:receipts"]);
+    }
+}
+
+#[test]
+fn some_events_are_for_some_members_only() {
+    let mut bench = Bench::new();
+    let sockets: Vec<SocketId> = [1, 2].iter().map(|n| bench.client(*n)).collect();
+    let receipts = |read_seq| LiveEvent::Receipts { user: user(1), delivered_seq: 1, read_seq };
+    let these = vec![user(1)];
+    let live = vec![
+        LiveEvent::For { these: these.clone(), only: true, event: Box::new(receipts(1)) },
+        LiveEvent::For { these, only: false, event: Box::new(receipts(0)) },
+    ];
+    bench.deliver_batch(room(1), &[1, 2], 1, vec![], live);
+    for (socket, seen) in sockets.into_iter().zip([1, 0]) {
+        let seqs: Vec<_> = bench.events(socket).iter().map(|event| event[1]["readSeq"].clone()).collect();
+        assert_eq!(seqs, [json!(seen)]);
     }
 }
 

@@ -6,7 +6,7 @@ use wire::ErrorCode;
 use super::bench::{Bench, EPOCH, event, numbered, room, session, token, user};
 use crate::limits;
 use crate::object::{CallError, CallKey, Input, Kind, ObjectId, SocketId};
-use crate::objects::{self, LiveEvent, Message};
+use crate::objects::{self, LiveEvent, Message, Numbered, Reacted, Removal, RoomEvent};
 use crate::settings::Settings;
 
 /// What a stock client holds of its connection.
@@ -203,7 +203,7 @@ fn more_than_is_kept_begins_anew() {
     while bytes <= limits::RECOVERY_BYTES {
         seq += 1;
         let mut long = numbered(room(1), seq);
-        let objects::RoomEvent::Message { message } = &mut long.event;
+        let objects::RoomEvent::Message { message } = &mut long.event else { panic!("a message") };
         message.content = "x".repeat(30_000);
         bytes += 30_000;
         bench.deliver_batch(room(1), &[1], seq, vec![long], vec![]);
@@ -650,4 +650,50 @@ fn a_gateway_hands_nothing_to_a_stranger_and_a_silent_one_delays_nobody_for_long
     let (call, ()) = other.take(|_, msg| matches!(msg, Message::TakeSession { .. }).then_some(())).expect("asked");
     other.step(Input::SocketClosed { socket: twin.socket, clean: false });
     other.refused(call, ErrorCode::NotFound);
+}
+
+#[test]
+fn nothing_of_a_conversation_that_was_left_after_the_loss_is_recovered() {
+    let mut bench = Bench::new();
+    let mut client = Client::connect(&mut bench, 1);
+    bench.deliver(room(1), &[1], &[1, 2]);
+    client.read(&mut bench);
+    // Written, and lost on the way.
+    bench.deliver(room(1), &[1], &[3]);
+    client.cut(&mut bench);
+    bench.deliver_batch(room(1), &[1], 4, vec![numbered(room(1), 4)], vec![LiveEvent::Read { user: user(1), ids: vec![], up_to: 1 }]);
+    bench.deliver(room(2), &[1], &[50]);
+    let gone = LiveEvent::Dismissed { user: user(1), reason: Removal::Removed };
+    let (room_id, users) = (room(1), Some(vec![]));
+    let msg = Message::Deliver { room: room_id, epoch: EPOCH, audience: 9, users, head: 5, durable: vec![], live: vec![gone] };
+    bench.room_says(room(1), msg);
+    client.ask_again(&mut bench, 1);
+    bench.accept(1, &[]);
+    let texts = bench.texts(client.socket);
+    let names: Vec<Value> = texts.iter().filter(|text| text.starts_with("42")).map(|text| event(text).0[0].clone()).collect();
+    assert_eq!(names, ["chat:message", "conversation:removed"], "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("\"seq\":50")) && texts[0].contains(&client.sid), "{texts:?}");
+}
+
+#[test]
+fn who_reacted_recovers_the_packet_that_was_meant_for_them() {
+    let mut bench = Bench::new();
+    let mut clients: Vec<Client> = (1..=3).map(|n| Client::connect(&mut bench, n)).collect();
+    bench.deliver(room(1), &[1, 2, 3], &[1]);
+    clients.iter_mut().for_each(|client| client.read(&mut bench));
+    clients.iter().for_each(|client| client.cut(&mut bench));
+    let reactions = vec![wire::Reaction { emoji: "👍".into(), count: 2, user_ids: vec![user(1), user(3)], me: false }];
+    let message_id = super::bench::message_id(1);
+    let reacted = Reacted { message_id, user_id: user(3), emoji: "👍".into(), on: true, reactions };
+    bench.deliver_batch(room(1), &[1, 2, 3], 2, vec![Numbered { seq: 2, event: RoomEvent::Reaction(reacted) }], vec![]);
+    bench.deliver(room(1), &[1, 2, 3], &[3]);
+    for (client, n) in clients.iter_mut().zip(1..) {
+        client.ask_again(&mut bench, n);
+        bench.accept(n, &[]);
+        let texts = bench.texts(client.socket);
+        let events: Vec<(Value, Option<String>)> = texts.iter().filter(|text| text.starts_with("42")).map(|text| event(text)).collect();
+        assert_eq!(events.len(), 2, "{texts:?}");
+        assert_eq!(events[0].0[1]["reactions"][0]["me"], json!(n != 2));
+        assert!(events[0].1.is_some() && events[0].1 < events[1].1);
+    }
 }

@@ -151,7 +151,7 @@ fn large_events_are_written_in_pieces() {
     let events = (1..=40)
         .map(|seq| {
             let mut numbered = numbered(room(1), seq);
-            let crate::objects::RoomEvent::Message { message } = &mut numbered.event;
+            let crate::objects::RoomEvent::Message { message } = &mut numbered.event else { panic!("a message") };
             message.content = "x".repeat(8_000);
             numbered
         })

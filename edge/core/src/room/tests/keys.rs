@@ -3,33 +3,17 @@
 use wire::{ErrorCode, UserId};
 
 use super::super::keys::Keys;
-use super::{Host, ROOM, actor, code, text, user};
+use super::{Host, ROOM, actor, code, persisted, stored_messages, text, user};
 use crate::limits;
 use crate::object::{CallKey, Input, Kind, Object, ObjectId, Output};
 use crate::objects::Message;
-use crate::sql::{Row, Statement, Value};
+use crate::sql::{Row, Value};
 
 const WRITER: u64 = 1;
+const KEYS_BUNDLE: u64 = limits::KEYS_BUNDLE as u64;
 
 fn key(n: u64) -> String {
     format!("key {n}")
-}
-
-fn persisted<'a>(host: &'a Host, table: &'a str) -> impl Iterator<Item = &'a Statement> {
-    let statements = host.seen.iter().flat_map(|output| match output {
-        Output::Persist { statements, .. } => &statements[..],
-        _ => &[],
-    });
-    statements.filter(move |statement| statement.sql.starts_with(table))
-}
-
-/// The row of the message that was just sent, as storage would give it back.
-fn stored(host: &Host) -> Row {
-    let insert = persisted(host, "INSERT INTO room_messages").next().expect("a message was stored");
-    let [_, row @ .., created_at, digest] = &insert.params[..] else { panic!("as many as columns") };
-    let mut row = row.to_vec();
-    row.extend([created_at.clone(), Value::Null, Value::Null, digest.clone()]);
-    row
 }
 
 /// Sends `count` messages with keys; gives the rows of messages and of bundles.
@@ -37,7 +21,7 @@ fn chat(host: &mut Host, count: u64) -> (Vec<Row>, Vec<Row>) {
     let (mut messages, mut bundles) = (Vec::new(), Vec::new());
     for n in 1..=count {
         assert!(matches!(host.send(WRITER, "m", Some(&key(n))), Message::Sent { repeated: false, .. }));
-        messages.push(stored(host));
+        messages.extend(stored_messages(host));
         bundles.extend(persisted(host, "INSERT INTO room_keys").map(|insert| insert.params[1..].to_vec()));
     }
     (messages, bundles)
@@ -63,11 +47,11 @@ fn send_again(host: &mut Host, content: &str, n: u64, seq: u64, found: Vec<Row>)
 fn every_key_is_in_a_bundle_or_in_a_message_above_it() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);
-    let (_, bundles) = chat(&mut host, 2 * limits::KEYS_BUNDLE + 2);
+    let (_, bundles) = chat(&mut host, 2 * KEYS_BUNDLE + 2);
     assert_eq!(bundles.len(), 2);
     let keys = Keys::from_bundles(&bundles).expect("well formed");
-    let seqs: Vec<Option<u64>> = (1..=2 * limits::KEYS_BUNDLE + 1).map(|n| keys.seq_of(user(WRITER), &key(n))).collect();
-    let expected: Vec<Option<u64>> = (1..=2 * limits::KEYS_BUNDLE).map(Some).chain([None]).collect();
+    let seqs: Vec<Option<u64>> = (1..=2 * KEYS_BUNDLE + 1).map(|n| keys.seq_of(user(WRITER), &key(n))).collect();
+    let expected: Vec<Option<u64>> = (1..=2 * KEYS_BUNDLE).map(Some).chain([None]).collect();
     assert_eq!(seqs, expected);
     assert_eq!(keys.seq_of(user(2), &key(1)), None, "keys are per sender");
     assert_eq!(keys.seq_of(UserId(uuid::Uuid::nil()), &key(1)), None);
@@ -108,13 +92,13 @@ fn a_hash_that_two_keys_share_decides_nothing() {
 fn keys_older_than_seven_days_go_with_the_next_bundle() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);
-    chat(&mut host, limits::KEYS_BUNDLE);
+    chat(&mut host, KEYS_BUNDLE);
     host.now = host.now.plus_ms(limits::DEDUPE_MS + 1);
-    for n in 0..limits::KEYS_BUNDLE {
+    for n in 0..KEYS_BUNDLE {
         assert_eq!(persisted(&host, "DELETE FROM room_keys").count(), 0);
         host.send(2, "m", Some(&key(n)));
     }
     let deleted: Vec<_> = persisted(&host, "DELETE FROM room_keys").map(|delete| delete.params[1].clone()).collect();
-    assert_eq!(deleted, [Value::from(limits::KEYS_BUNDLE)]);
+    assert_eq!(deleted, [Value::from(KEYS_BUNDLE)]);
     assert!(matches!(host.send(WRITER, "m", Some(&key(1))), Message::Sent { repeated: false, .. }));
 }

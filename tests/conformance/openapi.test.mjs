@@ -1,0 +1,48 @@
+// The description of the interface: served by every host, and strict enough to notice what it does not describe. That
+// every other answer of every suite is as it says is checked by the client of the suites (support/rest.mjs).
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { conforms, document } from '../support/openapi.mjs';
+import { person } from '../support/people.mjs';
+import { Rest } from '../support/rest.mjs';
+import { target } from '../support/target.mjs';
+
+let server;
+before(async () => { server = await target(); });
+after(() => server?.stop());
+
+test('GET /api/openapi.json is the document, for anybody', async () => {
+  const answer = await new Rest(server.baseUrl).get('/api/openapi.json');
+  assert.equal(answer.status, 200, answer.text);
+  assert.deepEqual(answer.body, document);
+  assert.match(answer.body.openapi, /^3\.1\./);
+});
+
+test('every reference leads somewhere', () => {
+  const walk = (value) => {
+    if (typeof value !== 'object' || value === null) return;
+    if (value.$ref) assert.ok(value.$ref.slice(2).split('/').reduce((at, key) => at?.[key], document), value.$ref);
+    Object.values(value).forEach(walk);
+  };
+  walk(document);
+});
+
+describe('an answer that is not described', () => {
+  const answer = (status, body) => ({ status, headers: new Headers(), text: JSON.stringify(body), body });
+  let me;
+  before(async () => { me = (await (await person(server, 'ann')).rest.get('/api/auth/me')).body; });
+  for (const [name, change] of [
+    ['another field', { password_hash: 'x' }], ['a field of another type', { username: 7 }], ['a time without milliseconds', { created_at: '2026-03-01T09:30:00Z' }],
+    ['no id', { id: 'x' }], ['a missing field', { bio: undefined }],
+  ]) {
+    test(`${name} is noticed`, () => {
+      conforms('GET', '/api/auth/me', answer(200, me));
+      assert.throws(() => conforms('GET', '/api/auth/me?x', answer(200, { ...me, ...change })), /not as schema/);
+    });
+  }
+  test('another status is noticed, errors have their shape', () => {
+    assert.throws(() => conforms('GET', '/api/auth/me', answer(202, me)), /not in schema/);
+    assert.throws(() => conforms('GET', '/api/auth/me', answer(404, { error: 'x' })), /not as schema/);
+    conforms('GET', '/api/auth/me', answer(404, { error: 'x', code: 'NOT_FOUND', message: 'x' }));
+  });
+});
