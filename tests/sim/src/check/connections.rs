@@ -207,9 +207,9 @@ enum Expect {
 
 fn from_cursor(report: &mut Report, who: &str, segment: &Segment, cursor: u64, before: Expect) -> Expect {
     let seen = &segment.seen;
-    if let Some(Ack { head: None, more: None, .. }) = &segment.ack {
+    if let Some(Ack { at, head: None, more: None }) = &segment.ack {
         // A conversation that the ack does not name is not the user's any more.
-        rises(report, who, seen);
+        taken_away(report, who, seen, cursor, &before, *at);
         return Expect::Anything;
     }
     let ack_at = segment.ack.as_ref().map_or(usize::MAX, |ack| ack.at);
@@ -247,6 +247,34 @@ fn from_cursor(report: &mut Report, who: &str, segment: &Segment, cursor: u64, b
     expect
 }
 
+/// Judges a segment whose person was gone before the ack: what was replayed until then is a run like any other, even if
+/// it is not the whole of it. What follows the ack is live only.
+fn taken_away(report: &mut Report, who: &str, seen: &[(usize, u64)], cursor: u64, before: &Expect, ack_at: usize) {
+    let fell = seen.windows(2).position(|pair| matches!(pair, [(_, lower), (_, upper)] if upper <= lower));
+    let begins = |(at, seq): &(usize, u64)| *at < ack_at && *seq == cursor + 1;
+    let Some(start) = fell.map(|index| index + 1).filter(|start| seen.get(*start).is_some_and(begins)) else {
+        return rises(report, who, seen);
+    };
+    let (early, rest) = seen.split_at(start);
+    written_before(report, who, early, before);
+    let (run, _) = rest.split_at(rest.partition_point(|(at, _)| *at < ack_at));
+    contiguous(report, who, run, cursor + 1);
+    rises(report, who, rest);
+}
+
+/// Judges what was written before the server handled a resume.
+fn written_before(report: &mut Report, who: &str, early: &[(usize, u64)], before: &Expect) {
+    match before {
+        Expect::Anything => rises(report, who, early),
+        Expect::Next(next) => contiguous(report, who, early, *next),
+        Expect::Nothing => {
+            if let Some((at, seq)) = early.first() {
+                report.add(Rule::M5, "unsubscribed_but_delivered", *at, format!("{who}: {seq} after it was cut off"));
+            }
+        }
+    }
+}
+
 /// Judges a segment whose run begins at `start`; deliveries from `first_behind` on came behind the ack.
 fn run_from(
     report: &mut Report,
@@ -257,15 +285,7 @@ fn run_from(
     (start, first_behind): (usize, usize),
 ) -> Expect {
     let (early, run) = segment.seen.split_at(start);
-    match before {
-        Expect::Anything => rises(report, who, early),
-        Expect::Next(next) => contiguous(report, who, early, *next),
-        Expect::Nothing => {
-            if let Some((at, seq)) = early.first() {
-                report.add(Rule::M5, "unsubscribed_but_delivered", *at, format!("{who}: {seq} after it was cut off"));
-            }
-        }
-    }
+    written_before(report, who, early, before);
     if let Some((at, seq)) = segment.seen.get(first_behind).filter(|(_, seq)| start == first_behind && *seq != cursor + 1) {
         report.add(Rule::M5, "hole_behind_resume", *at, format!("{who}: {seq} instead of {} behind the ack", cursor + 1));
         return Expect::Anything;
