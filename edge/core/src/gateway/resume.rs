@@ -225,6 +225,7 @@ impl Gateway {
     pub(super) fn forget_slot(&mut self, id: ConnId, room: RoomId) {
         if let Some(live) = self.conns.live_mut(id) {
             live.rooms.remove(&room);
+            live.recovered.remove(&room);
         }
         if let Some(slot) = slot_of(&mut self.rooms, room, id) {
             slot.mode = Mode::Live;

@@ -697,3 +697,30 @@ fn who_reacted_recovers_the_packet_that_was_meant_for_them() {
         assert!(events[0].1.is_some() && events[0].1 < events[1].1);
     }
 }
+
+#[test]
+fn whoever_is_back_in_a_conversation_is_replayed_what_no_recovery_brought() {
+    let mut bench = Bench::new();
+    let mut client = Client::connect(&mut bench, 1);
+    let cursors = json!({room(1).to_string(): 0});
+    bench.emit(client.socket, Some(1), json!(["sync:resume", {"cursors": cursors}]));
+    bench.heads(&[(1, 1)]);
+    let (call, _) = bench.pull(1).expect("asked");
+    bench.page(call, 1, 1..=1, 1);
+    client.read(&mut bench);
+    client.cut(&mut bench);
+    client.reconnect(&mut bench);
+    assert!(client.recovered);
+    let gone = LiveEvent::Dismissed { user: user(1), reason: Removal::Removed };
+    for (audience, users, durable, live) in
+        [(8, vec![], vec![], vec![gone]), (9, vec![user(1)], vec![numbered(room(1), 5)], vec![])]
+    {
+        let (room_id, users) = (room(1), Some(users));
+        bench.room_says(room_id, Message::Deliver { room: room_id, epoch: EPOCH, audience, users, head: 5, durable, live });
+    }
+    client.read(&mut bench);
+    bench.emit(client.socket, Some(2), json!(["sync:resume", {"cursors": {room(1).to_string(): 1}}]));
+    bench.heads(&[(1, 5)]);
+    let (_, (after, _)) = bench.pull(1).expect("asked");
+    assert_eq!((after, client.seqs.as_slice()), (1, &[1, 5][..]));
+}
