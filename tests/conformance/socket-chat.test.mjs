@@ -34,7 +34,8 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
       for (const client of [a, a2, b, b2, e]) {
         const event = await client.next('chat:message');
         isMessageEvent(event, { id: ack.message.id, seq: 1, content: 'hello', sender_id: ann.id, sender_username: ann.username, client_id: key, metadata: { x: 1 } });
-        assert.equal(client.events.find((one) => one.name === 'chat:message').args.length, 1);
+        const { args } = client.events.find((one) => one.name === 'chat:message');
+        assert.ok(args.length === 2 && typeof args[1] === 'string', 'the payload and an offset (G-17)');
       }
       await sleep(150);
       for (const client of [a, a2, b, b2, e]) assert.equal(client.all('chat:message').length, 1, 'once');

@@ -1,4 +1,4 @@
-// Presence: who sees whom come and go, with several devices. E-010..E-013, C-19, P1, P2.
+// Presence: who sees whom come and go, and how, with several devices. E-010..E-013, E-053, E-054, C-19, P1, P2.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -171,5 +171,88 @@ describe('presence', { ...needs('objects'), concurrency: 6 }, () => {
       assert.equal(client.all('presence:offline', about(ann)).length, 1);
       client.close();
     }
+  });
+});
+
+describe('presence states', { ...needs('objects'), concurrency: 6 }, () => {
+  const state = (who, wanted) => ({ userId, state }) => userId === who.id && state === wanted;
+
+  test('E-053 E-054 a state and its text reach permitted watchers, and nobody else', async () => {
+    const [ann, bob, eve] = await people(server, 'ann', 'bob', 'eve');
+    await befriend(ann, bob);
+    const [a, e, b] = [await ann.connect(), await eve.connect(), await bob.connect()];
+    assert.deepEqual(await a.next('presence:state', about(bob)), { userId: bob.id, state: 'online', lastSeen: null, text: null });
+    assert.deepEqual(await b.call('presence:set', { state: 'away', text: 'at lunch' }), { ok: true });
+    assert.deepEqual(await a.next('presence:state', state(bob, 'away')), { userId: bob.id, state: 'away', lastSeen: null, text: 'at lunch' });
+    assert.deepEqual(await b.call('presence:set', { state: 'dnd' }), { ok: true });
+    assert.equal((await a.next('presence:state', state(bob, 'dnd'))).text, 'at lunch', 'a text that is not named stays');
+    assert.deepEqual(await b.call('presence:set', { state: 'online', text: null }), { ok: true });
+    const mark = a.mark;
+    assert.equal((await a.next('presence:state', ({ userId, text, state: now }) => userId === bob.id && now === 'online' && text === null, { from: mark })).lastSeen, null);
+    assert.equal(a.all('presence:online', about(bob)).length, 1, 'a state is no coming');
+    const before = Date.now();
+    b.close();
+    const gone = await a.next('presence:state', state(bob, 'offline'), { ms: 4_000 });
+    assert.ok(Math.abs(Date.parse(gone.lastSeen) - before) < 10_000, gone.lastSeen);
+    assert.equal(gone.text, null);
+    const names = a.events.filter(({ name, payload }) => name.startsWith('presence:') && payload.userId === bob.id).map(({ name }) => name);
+    assert.deepEqual(names.slice(-2), ['presence:offline', 'presence:state'], 'E-054 follows E-013');
+    assert.deepEqual(e.all('presence:state'), []);
+    [a, e].forEach((client) => client.close());
+  });
+
+  test('E-053 who is invisible looks as if gone, and back again when not', async () => {
+    const [ann, bob] = await people(server, 'ann', 'bob');
+    await befriend(ann, bob);
+    const [a, b] = [await ann.connect(), await bob.connect()];
+    await a.next('presence:online', about(bob));
+    const device = await bob.connect();
+    const own = device.mark;
+    await b.ok('presence:set', { state: 'invisible', text: 'secret' });
+    await a.next('presence:offline', about(bob));
+    const gone = await a.next('presence:state', state(bob, 'offline'));
+    assert.ok(gone.lastSeen && gone.text === null);
+    assert.ok(!(await online(a)).includes(bob.id));
+    const mark = a.mark;
+    device.close();
+    const other = await bob.connect();
+    await other.ok('presence:set', { state: 'invisible', text: 'another' });
+    await a.none('presence:state', about(bob), { from: mark, ms: 1_500 });
+    assert.deepEqual(device.events.slice(own).filter(({ name, payload }) => name === 'presence:offline' && payload.userId === bob.id), []);
+    await other.ok('presence:set', { state: 'dnd' });
+    await a.next('presence:online', about(bob), { from: mark });
+    await a.next('presence:state', state(bob, 'dnd'), { from: mark });
+    assert.ok((await online(a)).includes(bob.id));
+    [a, b, other].forEach((client) => client.close());
+  });
+
+  test('E-053 a state is one for all devices and is there when the person comes back', async () => {
+    const [ann, bob] = await people(server, 'ann', 'bob');
+    await befriend(ann, bob);
+    const a = await ann.connect();
+    const b = await bob.connect();
+    await b.ok('presence:set', { state: 'away', text: 'x'.repeat(200) });
+    await a.next('presence:state', state(bob, 'away'));
+    b.close();
+    await a.next('presence:offline', about(bob), { ms: 4_000 });
+    const mark = a.mark;
+    const again = await bob.connect();
+    await a.next('presence:online', about(bob), { from: mark });
+    assert.equal((await a.next('presence:state', about(bob), { from: mark })).state, 'away');
+    [a, again].forEach((client) => client.close());
+  });
+
+  test('E-053 what makes no sense is refused by its field', async () => {
+    const [bob] = await people(server, 'bob');
+    const b = await bob.connect();
+    for (const [field, payload] of [
+      ['payload', null], ['state', {}], ['state', { state: 'offline' }], ['state', { state: 'in_call' }], ['state', { state: 1 }], ['state', { state: 'Online' }],
+      ['text', { state: 'away', text: 1 }], ['text', { state: 'away', text: 'x'.repeat(201) }], ['text', { state: 'away', text: 'a\u0007b' }], ['text', { state: 'away', text: {} }],
+    ]) {
+      const error = await b.refused('INVALID_DATA', 'presence:set', payload);
+      assert.equal(error.field, field, JSON.stringify(payload));
+    }
+    assert.deepEqual(await b.call('presence:set', { state: 'away', text: '😀'.repeat(200) }), { ok: true });
+    b.close();
   });
 });

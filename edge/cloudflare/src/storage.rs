@@ -25,6 +25,7 @@ fn migrations(kind: Kind) -> &'static [&'static str] {
         Kind::User => &[
             edge_core::migration!("../../../schema/migrations/user/0001_user.sql"),
             edge_core::migration!("../../../schema/migrations/user/0002_listeners.sql"),
+            edge_core::migration!("../../../schema/migrations/user/0003_states.sql"),
         ],
         _ => &[],
     }

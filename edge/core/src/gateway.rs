@@ -14,9 +14,11 @@ mod lifecycle;
 mod polling;
 mod presence;
 mod rates;
+mod recovery;
 mod replay;
 mod resume;
 mod rooms;
+mod sent;
 mod sessions;
 mod sweep;
 mod told;
@@ -35,7 +37,7 @@ use crate::engineio;
 use crate::error::Failure;
 use crate::limits;
 use crate::object::{CallError, CallKey, Input, Object, ObjectId, Output, RequestId, SocketId};
-use crate::objects::{Location, Message};
+use crate::objects::{Location, Message, Shown};
 use crate::settings::Settings;
 use calls::Calls;
 use conn::{ConnId, Conns};
@@ -61,6 +63,12 @@ pub struct Gateway {
     conns: Conns,
     sids: BTreeMap<Rc<str>, ConnId>,
     sockets: BTreeMap<SocketId, ConnId>,
+    /// Sessions that can be recovered, and those of this gateway that another one took over: whose, and which.
+    pids: BTreeMap<Rc<str>, ConnId>,
+    handed: BTreeMap<Rc<str>, (UserId, String)>,
+    /// Sessions without a connection.
+    parked: usize,
+    log: sent::Log,
     /// Held polling GETs.
     gets: BTreeMap<RequestId, ConnId>,
     /// Final packets of polling sessions that ended without a held GET, and until when they are kept.
@@ -105,6 +113,10 @@ impl Gateway {
             conns: Conns::default(),
             sids: BTreeMap::new(),
             sockets: BTreeMap::new(),
+            pids: BTreeMap::new(),
+            handed: BTreeMap::new(),
+            parked: 0,
+            log: sent::Log::default(),
             gets: BTreeMap::new(),
             last_words: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -136,11 +148,16 @@ impl Gateway {
                 self.fx.reply(from, call, accepted);
             }
             Message::Verify { user } => {
-                let sockets = self.sockets_of(user);
-                self.fx.reply(from, call, Message::Present { epoch: self.epoch, sockets });
+                let (sockets, kept) = self.sockets_of(user);
+                self.fx.reply(from, call, Message::Present { epoch: self.epoch, sockets, kept });
             }
-            Message::Presence { user, epoch, version, online, audience } => {
-                let answer = self.presence(user, (epoch, version), online, audience, now);
+            Message::TakeSession { pid, user, dialect, offset } => {
+                let answer = self.hand_over(from, &pid, user, &dialect, &offset, now);
+                self.fx.reply(from, call, answer);
+            }
+            Message::Presence { user, epoch, version, online, shown, audience } => {
+                let shown = shown.unwrap_or_else(|| Shown::plain(online, None));
+                let answer = self.presence(user, (epoch, version), shown, audience, now);
                 self.fx.reply(from, call, answer);
             }
             Message::Sees { user, sees, gone } => {
@@ -171,6 +188,8 @@ impl Gateway {
             Some(Called::Watch { user }) => self.watch_answered(user, result, now),
             Some(Called::Room(request)) => self.room_answered(&request, result, now),
             Some(Called::Pull { conn, pull }) => self.pulled(conn, pull, result, now),
+            Some(Called::Presence { conn, ack }) => self.presence_set(conn, ack, &result, now),
+            Some(Called::Take { conn }) => self.taken(conn, result, now),
         }
     }
 }
@@ -200,6 +219,7 @@ impl Object for Gateway {
                 self.woken_for_sweep(now);
             }
         }
+        self.log.now = now;
         self.due(now);
         match input {
             Input::SocketOpened { socket, head } => self.socket_opened(socket, &head, now),

@@ -80,6 +80,18 @@ pub const PRESENCE_MEMBERS: usize = 500;
 pub const GATEWAY_SOCKETS: usize = 5_000;
 /// Connects a gateway accepts.
 pub const GATEWAY_CONNECTS_PER_SECOND: u32 = 200;
+/// A session whose connection was lost is kept for recovery (G-17) for this time.
+pub const RECOVERY_MS: u64 = 120_000;
+/// The same where gateways sleep: their memory does not last longer.
+pub const RECOVERY_SLEEPING_MS: u64 = 10_000;
+/// What a recovered session gets at most of what it missed.
+pub const RECOVERY_BYTES: usize = 256 * 1024;
+/// Packets of one socket that are remembered until they are known to have arrived.
+pub const RECOVERY_PACKETS: usize = 1_000;
+/// Packets that a gateway remembers, each once, however many sockets they went to.
+pub const RECOVERY_GATEWAY_BYTES: usize = 8 * 1024 * 1024;
+/// Longest `pid` or offset of a client that is looked at.
+pub const RECOVERY_TEXT_BYTES: usize = 64;
 /// Upgrade candidate without `5`.
 pub const UPGRADE_TIMEOUT_MS: u64 = 10_000;
 /// While an upgrade is probed, a held polling GET is ended this often.
@@ -110,6 +122,12 @@ pub const MARKS_COALESCE_MS: u64 = 3_000;
 pub const PROJECT_COALESCE_MS: u64 = 3_000;
 /// As many times in it; what is more waits for its end.
 pub const PROJECT_WRITES: u32 = 4;
+/// Status text of `presence:set` (E-053).
+pub const STATUS_TEXT_CODE_POINTS: usize = 200;
+/// `presence:set` per minute of one user.
+pub const PRESENCE_SETS_PER_MINUTE: u32 = 30;
+/// What handlers read of a person's presence is written at most this often.
+pub const PRESENCE_PROJECT_MS: u64 = 10_000;
 /// Presence changes are told at most this often per watcher.
 pub const PRESENCE_COALESCE_MS: u64 = 1_000;
 /// Watchers that could not be told of a presence change are told again after this time.

@@ -245,6 +245,68 @@ pub enum Level {
     None,
 }
 
+/// How a person is there. Chosen (E-053): the first four. Seen by others (E-054): never `Invisible`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresenceState {
+    Online,
+    Away,
+    Dnd,
+    Invisible,
+    InCall,
+    #[default]
+    Offline,
+}
+
+impl PresenceState {
+    const WORDS: [(Self, &'static str); 6] = [
+        (Self::Online, "online"),
+        (Self::Away, "away"),
+        (Self::Dnd, "dnd"),
+        (Self::Invisible, "invisible"),
+        (Self::InCall, "in_call"),
+        (Self::Offline, "offline"),
+    ];
+
+    /// As on the wire and in storage.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(state, _)| *state == self).map_or("offline", |(_, word)| word)
+    }
+
+    /// The inverse of [`PresenceState::word`].
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, known)| *known == word).map(|(state, _)| *state)
+    }
+
+    /// Whether a person may ask to be seen so.
+    #[must_use]
+    pub fn may_be_chosen(self) -> bool {
+        matches!(self, Self::Online | Self::Away | Self::Dnd | Self::Invisible)
+    }
+}
+
+/// What others see of a person (E-054).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Shown {
+    pub state: PresenceState,
+    /// `None` while online, and of a person who never was.
+    #[serde(default)]
+    pub last_seen: Option<Timestamp>,
+    #[serde(default)]
+    pub text: Option<String>,
+}
+
+impl Shown {
+    /// A person of whom no more is known than this.
+    #[must_use]
+    pub fn plain(online: bool, last_seen: Option<Timestamp>) -> Self {
+        let state = if online { PresenceState::Online } else { PresenceState::Offline };
+        Self { state, last_seen: last_seen.filter(|_| !online), text: None }
+    }
+}
+
 /// Watermarks of a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marks {
@@ -298,10 +360,29 @@ pub enum Message {
         /// Whom this user may see (C-19), for the gateway's watches.
         sees: Vec<UserId>,
     },
-    /// A socket is gone. `clean`: by close frame, `41` or our own close.
-    SocketDown { at: Location, sockets: u32, clean: bool },
+    /// A socket is gone. `clean`: by close frame, `41` or our own close. `kept`: sessions without a connection that wait to
+    /// be recovered (G-17); what happens goes on being delivered to them, but nobody is online by them.
+    SocketDown {
+        at: Location,
+        sockets: u32,
+        clean: bool,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        kept: u32,
+    },
     /// The lease of [`crate::limits::LEASE_MS`] again; from the sweep. Reply: [`Message::Done`].
-    Renew { at: Location, sockets: u32 },
+    Renew {
+        at: Location,
+        sockets: u32,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        kept: u32,
+    },
+    /// E-053, from a socket of the user; `text`: empty clears it, `None` leaves it. Reply: [`Message::Done`] after it is
+    /// durable.
+    SetPresence {
+        state: PresenceState,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
     /// Tell me this user's presence now and with each change. Reply: [`Message::Presence`].
     Watch { at: Location },
     Unwatch { at: Location },
@@ -309,7 +390,12 @@ pub enum Message {
     // ---- User -> Gateway
     /// Do you still hold sockets of this user? Reply: [`Message::Present`].
     Verify { user: UserId },
-    Present { epoch: u64, sockets: u32 },
+    Present {
+        epoch: u64,
+        sockets: u32,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        kept: u32,
+    },
     /// `version` rises with each change of one life of the User; `epoch` is that life.
     /// Where gateways sleep, `audience` is who may know: a gateway that remembers nothing tells those who are there, and
     /// answers [`Message::Unwatch`] when there is none.
@@ -318,6 +404,9 @@ pub enum Message {
         epoch: u64,
         version: u64,
         online: bool,
+        /// What exactly is seen; a User of the version before does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Shown>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Vec<UserId>>,
     },
@@ -333,6 +422,16 @@ pub enum Message {
     ContactNews { user: UserId, news: ContactNews },
     /// Close these sessions' sockets (`None`: all of the user), `auth:revoked` first. Reply: [`Message::Done`].
     CloseSessions { user: UserId, sessions: Option<Vec<SessionId>>, reason: String },
+
+    // ---- Gateway -> Gateway
+    /// The client of the session `pid` has connected here and holds everything up to `offset`: hand the session over, if
+    /// it is this user's. Reply: [`Message::SessionTaken`], [`Message::SessionAt`], or [`Message::Done`] when there is none.
+    TakeSession { pid: String, user: UserId, dialect: String, offset: String },
+    /// It is here no more. `state`: what an attachment holds; `packets`: what the client missed, without offsets, durable
+    /// events with their place.
+    SessionTaken { state: String, packets: Vec<(String, Option<(RoomId, u64)>)> },
+    /// It was handed to that gateway before.
+    SessionAt { gateway: String },
 
     // ---- Room -> User
     /// Where are your sockets? Keep me told until [`Message::Forget`]. Reply: [`Message::Moved`].
@@ -525,6 +624,10 @@ pub enum ContactNews {
     Is { other: UserId, status: String },
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
 
 impl Message {
     /// JSON for the way between objects.

@@ -103,8 +103,11 @@ impl User {
             Message::SocketUp { at, session, version, sockets } => {
                 self.socket_up(from, call, at, session, version, sockets, now);
             }
-            Message::SocketDown { at, sockets, clean } => self.socket_down(&from, call, &at, sockets, clean, now),
-            Message::Renew { at, sockets } => self.renew(&from, call, at, sockets, now),
+            Message::SocketDown { at, sockets, clean, kept } => {
+                self.socket_down(&from, call, &at, (sockets, kept), clean, now);
+            }
+            Message::Renew { at, sockets, kept } => self.renew(&from, call, at, (sockets, kept), now),
+            Message::SetPresence { state, text } => self.set_presence(&from, call, state, text, now),
             Message::Watch { at } => self.watch(from, call, at),
             Message::Unwatch { at } => self.unwatch(&from, call, &at),
             Message::Locate { room } => self.locate(&from, call, room),

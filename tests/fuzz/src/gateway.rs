@@ -354,7 +354,7 @@ impl World {
             }
             Message::Watch { .. } => {
                 let (version, online) = (self.random.below(9) as u64, self.random.once_in(2));
-                Message::Presence { user: user(self.random.below(USERS)), epoch: 1, version, online, audience: None }
+                Message::Presence { user: user(self.random.below(USERS)), epoch: 1, version, online, shown: None, audience: None }
             }
             Message::Pull { after, limit, .. } => self.page(after, limit),
             Message::Join { .. } => Message::Joined { seq: 1, read_seq: 0, members: vec![], generation: 1 },
@@ -389,7 +389,7 @@ impl World {
             1 => {
                 let (version, online) = (self.random.below(50) as u64, self.random.once_in(2));
                 let audience = self.random.once_in(2).then(|| (0..self.random.below(USERS)).map(user).collect());
-                (objects::user(user(who)), Message::Presence { user: user(who), epoch: 1, version, online, audience })
+                (objects::user(user(who)), Message::Presence { user: user(who), epoch: 1, version, online, shown: None, audience })
             }
             2 => {
                 let sees = (0..self.random.below(USERS)).map(user).collect();

@@ -52,6 +52,7 @@ pub struct Summary {
     pub steps: u64,
     pub acked: u64,
     pub delivered: u64,
+    pub recovered: u64,
     pub virtual_ms: u64,
     /// Seed and what was wrong.
     pub failed: Vec<(u64, String)>,
@@ -64,13 +65,14 @@ impl fmt::Display for Summary {
         }
         write!(
             f,
-            "{} runs, {} failed: {} virtual hours, {} inputs, {} acknowledged sends, {} deliveries",
+            "{} runs, {} failed: {} virtual hours, {} inputs, {} acknowledged sends, {} deliveries, {} recoveries",
             self.runs,
             self.failed.len(),
             self.virtual_ms / 3_600_000,
             self.steps,
             self.acked,
-            self.delivered
+            self.delivered,
+            self.recovered
         )
     }
 }
@@ -109,6 +111,7 @@ pub fn many_with(
                     summary.steps += outcome.steps;
                     summary.acked += outcome.verdict.counts.acked as u64;
                     summary.delivered += outcome.verdict.counts.delivered as u64;
+                    summary.recovered += outcome.recovered;
                     summary.virtual_ms += outcome.virtual_ms;
                     if !outcome.good() {
                         summary.failed.push((seed, outcome.to_string()));

@@ -32,8 +32,17 @@ pub(crate) struct Client {
     pub(crate) latency_us: u64,
     pub(crate) bytes_per_second: u64,
     pub(crate) socket: Option<SocketId>,
-    /// Connected to the namespace: the name of the connection in the log.
+    /// Connected to the namespace: the name of the connection in the log. A lost connection keeps it while it may be
+    /// recovered: then it is one and the same to the checker.
     pub(crate) conn: Option<Id>,
+    /// What a stock client holds of its session (G-17), and that the server has confirmed it on this socket.
+    session_id: (Id, Id),
+    offset: Option<Id>,
+    connected: bool,
+    /// Something was under way that a recovery does not bring: it resumes all the same.
+    interrupted: bool,
+    /// Does not ask for recovery.
+    forgetful: bool,
     connections: u64,
     /// The first resume of this connection was acknowledged.
     pub(crate) resumed: bool,
@@ -118,6 +127,11 @@ impl World {
             bytes_per_second: if slow { rng.between(1_500, 30_000).max(slowest) } else { 2_000_000 },
             socket: None,
             conn: None,
+            session_id: (Id::from(""), Id::from("")),
+            offset: None,
+            connected: false,
+            interrupted: false,
+            forgetful: (user as u64 + n) % 3 == 2,
             connections: 0,
             resumed: false,
             cursors: BTreeMap::new(),
@@ -168,14 +182,12 @@ impl World {
         }
         let client = &mut self.clients[index];
         client.socket = None;
-        client.resumed = false;
-        client.view = None;
-        client.early.clear();
-        client.dismissed.clear();
-        client.to_resume.clear();
+        client.connected = false;
+        client.interrupted |= !client.resumed || !client.to_resume.is_empty();
         let pending = std::mem::take(&mut client.acks);
-        if let Some(conn) = client.conn.take() {
-            self.log(What::Disconnect { conn });
+        client.interrupted |= pending.values().any(|(_, pending)| matches!(pending, Pending::Resume { .. } | Pending::Online));
+        if client.forgetful || client.session_id.1.is_empty() {
+            self.forget_connection(index);
         }
         for (_, (_, pending)) in pending {
             self.unanswered(index, pending);
@@ -183,6 +195,20 @@ impl World {
         let longest = if self.settling { 500_000 } else { 3_000_000 };
         let us = self.rng.below(longest);
         self.after(us, Event::Connect { client: index });
+    }
+
+    /// Nothing of the former connection goes on.
+    fn forget_connection(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        client.resumed = false;
+        client.interrupted = false;
+        client.view = None;
+        client.early.clear();
+        client.dismissed.clear();
+        client.to_resume.clear();
+        if let Some(conn) = client.conn.take() {
+            self.log(What::Disconnect { conn });
+        }
     }
 
     pub(crate) fn leave(&mut self, index: usize) {
@@ -236,10 +262,18 @@ impl World {
                 let client = &self.clients[index];
                 let person = self.people[client.user].clone();
                 let token = (self.hooks.token)(&person, client.session, &self.settings, self.wall());
-                self.client_sends(socket, format!("40{}", json!({ "token": token })));
+                let mut auth = json!({ "token": token });
+                let client = &self.clients[index];
+                if !client.session_id.1.is_empty() && !client.forgetful {
+                    auth["pid"] = json!(client.session_id.1);
+                    if let Some(offset) = &client.offset {
+                        auth["offset"] = json!(offset);
+                    }
+                }
+                self.client_sends(socket, format!("40{auth}"));
             }
             Packet::Ping => self.client_sends(socket, "3".to_owned()),
-            Packet::Connected => self.connected(index),
+            Packet::Connected { sid, pid } => self.connected(index, sid, pid),
             Packet::ConnectError(code) => {
                 let client = &mut self.clients[index];
                 client.refused_connects += 1;
@@ -248,22 +282,47 @@ impl World {
             }
             Packet::Disconnect => self.leave(index),
             Packet::Ack(id, body) => self.acked(index, *id, body),
-            Packet::Event(heard) => self.heard(index, heard),
+            Packet::Event(heard, offset) => {
+                if offset.is_some() {
+                    self.clients[index].offset.clone_from(offset);
+                }
+                self.heard(index, heard);
+            }
             Packet::Odd(_) => {}
         }
     }
 
-    fn connected(&mut self, index: usize) {
+    fn connected(&mut self, index: usize, sid: &Id, pid: &Id) {
         let client = &mut self.clients[index];
-        if client.conn.is_some() {
+        if std::mem::replace(&mut client.connected, true) {
             self.breach("a socket is connected twice".to_owned());
             return;
         }
+        let before = std::mem::replace(&mut client.session_id, (sid.clone(), pid.clone()));
+        if client.conn.is_some() && before.1 == *pid {
+            if before.0 != *sid {
+                self.breach("a recovered session has another sid".to_owned());
+            }
+            self.recovered += 1;
+            if std::mem::take(&mut self.clients[index].interrupted) {
+                self.clients[index].view = None;
+                self.clients[index].to_resume.clear();
+                self.resume_all(index);
+            }
+            return;
+        }
+        self.forget_connection(index);
+        let client = &mut self.clients[index];
+        client.offset = None;
         client.connections += 1;
         let conn = Id::from(format!("{}#{}", client.device, client.connections));
         client.conn = Some(conn.clone());
         let (device, user) = (client.device.clone(), self.people[client.user].text.clone());
         self.log(What::Connect { conn, device, user });
+        self.resume_all(index);
+    }
+
+    fn resume_all(&mut self, index: usize) {
         if self.clients[index].live_only {
             self.clients[index].resumed = true;
             return;
@@ -412,6 +471,11 @@ impl World {
             }
             Heard::Typing { conversation, .. } => {
                 self.not_dismissed(index, conversation);
+            }
+            Heard::OnlineList(users) => {
+                if let Some(view) = &mut self.clients[index].view {
+                    *view = users.iter().cloned().collect();
+                }
             }
             Heard::Created { conversation } => self.created_came(index, conversation),
             Heard::Dismissed { conversation } => self.dismissed_came(index, conversation),
@@ -683,7 +747,7 @@ impl World {
         let us = 1_000 + self.rng.wait(think * 1000);
         self.after(us, Event::Wake { client: index });
         self.give_up_waiting(index);
-        if self.clients[index].conn.is_none() {
+        if !self.clients[index].connected {
             let stuck = self.now_us.saturating_sub(self.clients[index].heard_us) > self.silence_us();
             if stuck {
                 self.leave(index);
@@ -710,7 +774,7 @@ impl World {
             && self.now_us.saturating_sub(client.heard_us) > self.silence_us()
         {
             tell!(self, "{} heard nothing for long", client.device);
-            if self.sleeps() && client.conn.is_some() && self.is_whole(socket) {
+            if self.sleeps() && client.connected && self.is_whole(socket) {
                 self.breach("P1 silence: a connection without a fault was not pinged".to_owned());
             }
             self.leave(index);
@@ -909,7 +973,7 @@ impl World {
     /// Whether every client is connected, resumed, and waits for nothing.
     pub(crate) fn settled(&self) -> bool {
         self.clients.iter().all(|client| {
-            client.conn.is_some()
+            client.connected
                 && client.resumed
                 && client.socket.is_some_and(|socket| self.is_whole(socket))
                 && client.open.is_empty()
@@ -922,12 +986,12 @@ impl World {
     pub(crate) fn unsettled(&self) -> Vec<String> {
         let mut why = Vec::new();
         for client in &self.clients {
-            if client.conn.is_none() || !client.resumed || !client.open.is_empty() {
+            if !client.connected || !client.resumed || !client.open.is_empty() {
                 why.push(format!(
                     "{}: socket {:?}, connected {}, resumed {}, {} sends open, refused {} times",
                     client.device,
                     client.socket.map(|socket| socket.0),
-                    client.conn.is_some(),
+                    client.connected,
                     client.resumed,
                     client.open.len(),
                     client.refused_connects

@@ -14,15 +14,16 @@ pub(crate) enum Packet {
     Open,
     /// `2`.
     Ping,
-    /// `40{"sid":..}`.
-    Connected,
+    /// `40{"sid":..,"pid":..}`; the toy has no `pid`.
+    Connected { sid: Id, pid: Id },
     /// `44{"message":..,"data":{"code":..}}`: the code.
     ConnectError(String),
     /// `41`, `1`.
     Disconnect,
     /// `43<id>[...]`: the first argument.
     Ack(u64, Value),
-    Event(Event),
+    /// With its offset, unless it has none.
+    Event(Event, Option<Id>),
     /// Anything that a `chatcall` client does not expect.
     Odd(String),
 }
@@ -39,6 +40,7 @@ pub(crate) enum Event {
     Created { conversation: Id },
     Dismissed { conversation: Id },
     Presence { user: Id, online: bool },
+    OnlineList(Vec<Id>),
     Draining,
     Expiring,
     Error { code: String },
@@ -54,13 +56,16 @@ impl Packet {
             [b'0', ..] => Self::Open,
             b"1" | b"41" => Self::Disconnect,
             [b'2', ..] => Self::Ping,
-            b"6" => Self::Event(Event::Other("noop".to_owned())),
-            [b'4', b'0', ..] => Self::Connected,
+            b"6" => Self::Event(Event::Other("noop".to_owned()), None),
+            [b'4', b'0', ..] => {
+                let body: Value = serde_json::from_str(text.get(2..).unwrap_or_default()).unwrap_or_default();
+                Self::Connected { sid: Id::from(word(&body, "sid")), pid: Id::from(word(&body, "pid")) }
+            }
             [b'4', b'4', ..] => {
                 let body: Value = serde_json::from_str(text.get(2..).unwrap_or_default()).unwrap_or_default();
                 Self::ConnectError(word(&body["data"], "code"))
             }
-            [b'4', b'2', ..] => parse_event(text.get(2..).unwrap_or_default()).map_or_else(odd, Self::Event),
+            [b'4', b'2', ..] => parse_event(text.get(2..).unwrap_or_default()).map_or_else(odd, |(event, offset)| Self::Event(event, offset)),
             [b'4', b'3', ..] => parse_ack(text.get(2..).unwrap_or_default()).unwrap_or_else(odd),
             _ => odd(),
         }
@@ -75,8 +80,13 @@ fn parse_ack(text: &str) -> Option<Packet> {
     Some(Packet::Ack(id, first))
 }
 
-fn parse_event(text: &str) -> Option<Event> {
+fn parse_event(text: &str) -> Option<(Event, Option<Id>)> {
     let body: Value = serde_json::from_str(text).ok()?;
+    let offset = body.as_array()?.get(1..)?.last().and_then(Value::as_str).map(Id::from);
+    Some((event(&body)?, offset))
+}
+
+fn event(body: &Value) -> Option<Event> {
     let name = body.get(0)?.as_str()?;
     let payload = body.get(1).unwrap_or(&Value::Null);
     let conversation = || id(payload, "conversationId");
@@ -110,6 +120,9 @@ fn parse_event(text: &str) -> Option<Event> {
         "chat:typing" => Event::Typing { conversation: conversation()?, user: id(payload, "userId")? },
         "presence:online" => Event::Presence { user: id(payload, "userId")?, online: true },
         "presence:offline" => Event::Presence { user: id(payload, "userId")?, online: false },
+        "presence:onlineList" => {
+            Event::OnlineList(payload.as_array()?.iter().filter_map(|user| user.as_str().map(Id::from)).collect())
+        }
         "server:draining" => Event::Draining,
         "auth:expiring" => Event::Expiring,
         "error" => Event::Error { code: word(payload, "code") },

@@ -61,6 +61,10 @@ pub enum Planted {
     CursorLate,
     /// Sockets that survived a sleep are not pinged.
     NeverPinged,
+    /// A recovery sends again what the client has.
+    RecoveryRepeats,
+    /// A recovery leaves out what the client missed.
+    RecoverySkips,
     /// Gateways never forget who was a member.
     OutsidersKept,
 }
@@ -87,7 +91,7 @@ impl Shows {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeCommit,
         Self::AckAfterFailure,
         Self::DroppedWrite,
@@ -109,6 +113,8 @@ impl Planted {
         Self::CallsRepeated,
         Self::CursorLate,
         Self::NeverPinged,
+        Self::RecoveryRepeats,
+        Self::RecoverySkips,
         Self::OutsidersKept,
     ];
 
@@ -121,8 +127,8 @@ impl Planted {
             Self::MemoryOnlyDedupe => (Rule::M2, "key_stored_twice"),
             Self::NoDedupe => (Rule::M2, "repeat_answered_differently"),
             Self::CursorByTime => (Rule::M5, "cursor_skips_events"),
-            Self::MissingFence | Self::DoubleDelivery => (Rule::M5, "repeat_in_run"),
-            Self::LostDelivery => (Rule::M5, "hole_in_run"),
+            Self::MissingFence | Self::DoubleDelivery | Self::RecoveryRepeats => (Rule::M5, "repeat_in_run"),
+            Self::LostDelivery | Self::RecoverySkips => (Rule::M5, "hole_in_run"),
             Self::OvertakenDelivery => (Rule::M3, "seq_fell_on_connection"),
             Self::ReceiptOverwrite => (Rule::M7, "mark_fell"),
             Self::StaleHistory => (Rule::M8, "own_message_missing"),
@@ -193,6 +199,8 @@ impl Planted {
             (Self::SocketsForgotten, Kind::Gateway) => Box::new(Forgotten("INSERT INTO gateway_users")),
             (Self::CallsRepeated, Kind::Gateway) => Box::new(CallsRepeated::default()),
             (Self::CursorLate, Kind::Gateway) => Box::new(CursorLate::default()),
+            (Self::RecoveryRepeats, Kind::Gateway) => Box::new(Offset(|known| known.saturating_sub(8))),
+            (Self::RecoverySkips, Kind::Gateway) => Box::new(Offset(|known| known + 8)),
             (Self::NeverPinged, Kind::Gateway) => Box::new(NeverPinged(BTreeSet::new())),
             (Self::OutsidersKept, Kind::Gateway) => Box::new(OutsidersKept::default()),
             _ => return None,
@@ -208,6 +216,24 @@ trait Twist {
     }
     fn output(&mut self, output: Output, out: &mut VecDeque<Output>) {
         out.push_back(output);
+    }
+}
+
+/// The gateway takes the offset of a client that comes back for another one.
+struct Offset(fn(u64) -> u64);
+
+impl Twist for Offset {
+    fn input(&mut self, input: Input, _now: Timestamp) -> Input {
+        let Input::Frame { socket, frame: Frame::Text(text) } = &input else { return input };
+        let auth = text.strip_prefix("40").and_then(|auth| serde_json::from_str::<serde_json::Value>(auth).ok());
+        let known = |auth: &serde_json::Value| u64::from_str_radix(auth.get("offset")?.as_str()?, 16).ok();
+        match auth.and_then(|auth| Some((known(&auth)?, auth))) {
+            Some((known, mut auth)) => {
+                auth["offset"] = format!("{:x}", (self.0)(known)).into();
+                Input::Frame { socket: *socket, frame: Frame::Text(format!("40{auth}")) }
+            }
+            None => input,
+        }
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Outcome {
     pub virtual_ms: u64,
     /// Inputs that objects handled.
     pub steps: u64,
+    /// Sessions that went on over another connection (G-17).
+    pub recovered: u64,
 }
 
 impl Outcome {
@@ -60,6 +62,7 @@ pub fn run(scenario: Scenario, hooks: Hooks, mut stores: Stores, verbose: bool) 
         history: std::mem::take(&mut world.history),
         virtual_ms: world.now_us / 1000,
         steps: world.steps,
+        recovered: world.recovered,
         scenario: world.scenario,
     };
     Ok((outcome, world.stores))

@@ -109,7 +109,7 @@ impl ToyGateway {
 
     fn gone(&mut self, socket: SocketId, clean: bool) {
         if let Some(Socket { who: Some(who), .. }) = self.sockets.remove(&socket) {
-            let msg = Message::SocketDown { at: self.here(), sockets: self.sockets_of(who.id), clean };
+            let msg = Message::SocketDown { at: self.here(), sockets: self.sockets_of(who.id), clean, kept: 0 };
             self.out.push_back(Output::Object { to: objects::user(who.id), call: CallKey::NONE, msg });
         }
     }
@@ -465,7 +465,7 @@ impl Object for ToyGateway {
                 let users: BTreeSet<UserId> =
                     self.sockets.values().filter_map(|socket| Some(socket.who.as_ref()?.id)).collect();
                 for user in users {
-                    let msg = Message::Renew { at: self.here(), sockets: self.sockets_of(user) };
+                    let msg = Message::Renew { at: self.here(), sockets: self.sockets_of(user), kept: 0 };
                     self.out.push_back(Output::Object { to: objects::user(user), call: CallKey::NONE, msg });
                 }
             }
@@ -483,7 +483,7 @@ impl Object for ToyGateway {
                     Message::Deliver { room, epoch, audience, users, head, durable, live } if from.kind == Kind::Room => {
                         self.deliver(room, epoch, audience, users, head, &durable, &live)
                     }
-                    Message::Verify { user } => Message::Present { epoch: self.epoch, sockets: self.sockets_of(user) },
+                    Message::Verify { user } => Message::Present { epoch: self.epoch, sockets: self.sockets_of(user), kept: 0 },
                     _ => Message::Done,
                 };
                 if call != CallKey::NONE {

@@ -178,6 +178,8 @@ pub struct World {
     pub(crate) people_slow_us: u64,
     /// When somebody was told that somebody is offline.
     pub(crate) offline_heard: Vec<(u64, Id)>,
+    /// Sessions that went on over another connection.
+    pub(crate) recovered: u64,
     pub(crate) settling: bool,
     /// Clients neither act nor listen any more.
     pub(crate) frozen: bool,
@@ -241,6 +243,7 @@ impl World {
             people_down_us: 0,
             people_slow_us: 0,
             offline_heard: Vec::new(),
+            recovered: 0,
             settling: false,
             frozen: false,
             verbose: false,

@@ -63,5 +63,7 @@ caught! {
     call_keys_that_repeat_after_a_sleep_are_caught: CallsRepeated,
     a_cursor_written_late_is_caught: CursorLate,
     restored_sockets_never_pinged_are_caught: NeverPinged,
+    a_recovery_that_repeats_is_caught: RecoveryRepeats,
+    a_recovery_that_skips_is_caught: RecoverySkips,
     former_members_that_are_still_told_are_caught: OutsidersKept,
 }

@@ -15,7 +15,7 @@ fn five_hundred_seeds_keep_every_promise() {
     println!("{summary}");
     assert!(summary.failed.is_empty(), "{summary}");
     // A run in which nothing happens proves nothing.
-    assert!(summary.acked > 50_000 && summary.delivered > 200_000, "{summary}");
+    assert!(summary.acked > 50_000 && summary.delivered > 200_000 && summary.recovered > 500, "{summary}");
 }
 
 #[test]

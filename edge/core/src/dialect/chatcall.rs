@@ -25,6 +25,7 @@ static INBOUND: &[Inbound] = &[
     Inbound { event: "chat:typing", parse: inbound::typing },
     Inbound { event: "hb", parse: |_, _| Ok(Command::Heartbeat) },
     Inbound { event: "presence:getOnline", parse: |_, _| Ok(Command::GetOnline) },
+    Inbound { event: "presence:set", parse: inbound::set_presence },
     Inbound { event: "sync:resume", parse: inbound::resume },
 ];
 

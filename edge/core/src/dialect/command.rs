@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wire::{MessageId, RoomId};
 
-use crate::objects::{MessageChange, NewMessage, ReadUpTo};
+use crate::objects::{MessageChange, NewMessage, PresenceState, ReadUpTo};
 
 /// A checked event of a client.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,8 @@ pub enum Command {
     MarkDelivered { room: RoomId, up_to: u64 },
     /// E-010
     GetOnline,
+    /// E-053; an empty text clears it, `None` leaves it.
+    SetPresence { state: PresenceState, text: Option<String> },
     /// E-046
     Resume(Cursors),
     /// E-049

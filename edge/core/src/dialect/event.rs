@@ -6,7 +6,7 @@ use serde::Serialize;
 use wire::{Conversation, Member, Message, MessageId, Reaction, RoomId, Timestamp, UserId};
 
 use crate::error::Failure;
-use crate::objects::{ContactNews, LiveEvent, Marks, Numbered, Removal, RoomEvent};
+use crate::objects::{ContactNews, LiveEvent, Marks, Numbered, Removal, RoomEvent, Shown};
 
 /// An event for clients.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,8 @@ pub enum ServerEvent<'a> {
     OnlineList { users: &'a [UserId] },
     /// E-012, E-013
     Presence { user: UserId, online: bool },
+    /// E-054
+    PresenceState { user: UserId, shown: &'a Shown },
     /// E-051, E-052
     Contact { news: &'a ContactNews },
     /// E-047

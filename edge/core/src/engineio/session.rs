@@ -174,6 +174,12 @@ impl Session {
         self.heard
     }
 
+    /// It was pinged, and has not answered.
+    #[must_use]
+    pub fn awaits_pong(&self) -> bool {
+        self.pong_until.is_some()
+    }
+
     /// The host answered the client's heartbeat by itself at `at`.
     pub fn on_heard(&mut self, at: Timestamp) {
         self.heard = self.heard.max(at);

@@ -1,6 +1,6 @@
 //! What survives a restart of the gateway with its socket: compact binary, at most [`limits::ATTACHMENT_BYTES`].
 //!
-//! Layout: version 2, flags, then strings (length byte), ids (16 bytes) and numbers (LEB128). [`DIRTY`] says that the
+//! Layout: version 3 (2 had no `pid`), flags, then strings (length byte), ids (16 bytes) and numbers (LEB128). [`DIRTY`] says that the
 //! socket got events since: it must be closed, so that its client resumes by cursor.
 
 use wire::{RoomId, SessionId, Timestamp, UserId};
@@ -10,7 +10,8 @@ use crate::limits;
 /// The attachment of a socket whose cursors are behind what it got.
 pub const DIRTY: &[u8] = &[0];
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+const VERSION_WITHOUT_PID: u8 = 2;
 const WARNED: u8 = 1;
 const RESUMED: u8 = 2;
 
@@ -21,6 +22,8 @@ pub struct Attachment {
     pub sid: String,
     /// Socket.IO id.
     pub socket_sid: String,
+    /// By which the session is recovered; empty when it cannot be.
+    pub pid: String,
     pub user: UserId,
     pub username: String,
     pub session: SessionId,
@@ -65,7 +68,7 @@ impl Attachment {
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
         let mut out = vec![VERSION, (u8::from(self.warned) * WARNED) | (u8::from(self.resumed) * RESUMED)];
-        for text in [&self.sid, &self.socket_sid, &self.username, &self.dialect] {
+        for text in [&self.sid, &self.socket_sid, &self.username, &self.dialect, &self.pid] {
             out.push(u8::try_from(text.len()).ok()?);
             out.extend_from_slice(text.as_bytes());
         }
@@ -102,11 +105,13 @@ impl Attachment {
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        if reader.byte()? != VERSION {
+        let version_of_layout = reader.byte()?;
+        if !matches!(version_of_layout, VERSION | VERSION_WITHOUT_PID) {
             return None;
         }
         let flags = reader.byte()?;
         let (sid, socket_sid, username, dialect) = (reader.text()?, reader.text()?, reader.text()?, reader.text()?);
+        let pid = if version_of_layout == VERSION { reader.text()? } else { String::new() };
         let (user, session) = (UserId(reader.uuid()?), SessionId(reader.uuid()?));
         let (version, expires) = (reader.number()?, Timestamp(reader.number()?));
         let heard = Timestamp(reader.number()?);
@@ -129,6 +134,7 @@ impl Attachment {
         reader.0.is_empty().then_some(Self {
             sid,
             socket_sid,
+            pid,
             user,
             username,
             session,
@@ -198,6 +204,7 @@ mod tests {
         Attachment {
             sid: "0.abcdefghijklmnopqrstuv".into(),
             socket_sid: "ABCDEFGHIJKLMNOPQRST".into(),
+            pid: "0.vutsrqponmlkjihgfedcba".into(),
             user: UserId(wire::uuid_v7(1, 2, 3)),
             username: "änn".into(),
             session: SessionId(wire::uuid_v7(4, 5, 6)),
@@ -220,6 +227,18 @@ mod tests {
             let bytes = attachment.encode().expect("fits");
             assert_eq!(Attachment::decode(&bytes), Some(attachment));
         }
+    }
+
+    #[test]
+    fn attachments_of_the_version_before_have_no_pid() {
+        let mut attachment = sample(2);
+        let bytes = attachment.encode().expect("fits");
+        let pid = attachment.pid.len() + 1;
+        let at = bytes.windows(pid - 1).position(|part| part == attachment.pid.as_bytes()).expect("there") - 1;
+        let mut older = [&bytes[..at], &bytes[at + pid..]].concat();
+        older[0] = VERSION_WITHOUT_PID;
+        attachment.pid.clear();
+        assert_eq!(Attachment::decode(&older), Some(attachment));
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub(super) enum Called {
     Watch { user: UserId },
     Room(Request),
     Pull { conn: ConnId, pull: Pull },
+    /// E-053
+    Presence { conn: ConnId, ack: Option<u64> },
+    /// The gateway that has the session of a client.
+    Take { conn: ConnId },
 }
 
 /// A command of a client that a Room decides.
@@ -71,6 +75,18 @@ impl Calls {
 
     pub(super) fn due(&self) -> Option<Timestamp> {
         self.deadlines.front().map(|(at, _)| *at)
+    }
+
+    /// The client has another connection: nobody waits for what the former one asked. What it opened is open.
+    pub(super) fn forget_asked(&mut self, of: ConnId) {
+        self.calls.retain(|_, called| match called {
+            Called::Room(request) if request.conn == of => {
+                request.ack = None;
+                request.asked == Asked::Join
+            }
+            Called::Presence { conn, .. } => *conn != of,
+            _ => true,
+        });
     }
 
     pub(super) fn take(&mut self, call: CallKey) -> Option<Called> {

@@ -46,6 +46,13 @@ impl Gateway {
         let (room, asked, msg) = match command {
             Command::Heartbeat => return self.heartbeat(id, ack),
             Command::GetOnline => return self.get_online(id, ack, event, now),
+            Command::SetPresence { state, text } => {
+                if let Err(failure) = self.may_set_presence(user, now) {
+                    return self.refuse(id, ack, event, &failure);
+                }
+                let msg = Message::SetPresence { state, text };
+                return self.call(objects::user(user), msg, Called::Presence { conn: id, ack }, now);
+            }
             Command::Renew { token } => return self.renew(id, ack, event, &token, now),
             Command::Resume(cursors) => return self.resume(id, ack, event, cursors, now),
             Command::Leave { room } => return self.leave(id, room, ack, now),
@@ -115,6 +122,16 @@ impl Gateway {
         self.settle(id, now);
     }
 
+    /// The User has taken E-053.
+    pub(super) fn presence_set(&mut self, id: ConnId, ack: Option<u64>, result: &Result<Message, CallError>, now: Timestamp) {
+        match result {
+            Ok(Message::Done) => self.answer(id, ack, &Answer::Done),
+            Ok(Message::Refused { failure }) => self.refuse(id, ack, "presence:set", failure),
+            _ => self.refuse(id, ack, "presence:set", &failed(Asked::Light, result.as_ref().err().copied())),
+        }
+        self.settle(id, now);
+    }
+
     fn opened(&mut self, id: ConnId, room: RoomId, now: Timestamp) {
         let Some(live) = self.conns.live_mut(id) else { return };
         if live.rooms.len() >= limits::SOCKET_CONVERSATIONS && !live.rooms.contains(&room) {
@@ -151,13 +168,17 @@ impl Gateway {
 
     /// E-057.
     fn heartbeat(&mut self, id: ConnId, ack: Option<u64>) {
-        self.emit(id, &ServerEvent::Heartbeat);
+        // Its frame is exact, without an offset.
+        let packet = self.dialect_of(id).table().event_packet(&ServerEvent::Heartbeat);
+        if let (Some(packet), Some(conn)) = (packet, self.conns.get_mut(id)) {
+            conn.session.send(packet, &mut self.fx);
+        }
         self.answer(id, ack, &Answer::Done);
     }
 
     /// A packet of a socket that never resumed shows that what was written to it has arrived (contract 7).
     pub(super) fn mark_written(&mut self, id: ConnId, now: Timestamp) {
-        if self.conns.get(id).is_none_or(|conn| conn.session.backlog() > 0) {
+        if self.conns.get(id).is_none_or(|conn| conn.session.backlog() > 0) || self.is_held(id) {
             return;
         }
         let Some(live) = self.conns.live_mut(id) else { return };
@@ -192,9 +213,10 @@ impl Gateway {
             return self.answer(id, ack, &Answer::Refused(failure));
         }
         let dialect = self.dialect_of(id);
-        if let Some(packet) = dialect.table().event_packet(&ServerEvent::Error { failure, event })
-            && let Some(conn) = self.conns.get_mut(id)
-        {
+        let Some(packet) = dialect.table().event_packet(&ServerEvent::Error { failure, event }) else { return };
+        if self.conns.live(id).is_some() {
+            self.write(id, dialect, packet, None);
+        } else if let Some(conn) = self.conns.get_mut(id) {
             conn.session.send(packet, &mut self.fx);
         }
     }

@@ -6,8 +6,10 @@ use std::rc::Rc;
 use wire::{RoomId, SessionId, Timestamp, UserId};
 
 use super::echo;
+use super::recovery::Claim;
 use super::replay::Replay;
 use super::resume::Resume;
+use super::sent::Sent;
 use crate::dialect::DialectId;
 use crate::engineio::Session;
 use crate::object::{RequestId, SocketId};
@@ -33,6 +35,8 @@ pub(super) struct Conn {
     pub(super) app: App,
     /// Closed at this time unless authenticated.
     pub(super) auth_until: Option<Timestamp>,
+    /// The session that its CONNECT asks for.
+    pub(super) claim: Option<Box<Claim>>,
     /// The held GET, the websocket and the candidate as the gateway's maps know them.
     pub(super) known_get: Option<RequestId>,
     pub(super) known_socket: Option<SocketId>,
@@ -86,6 +90,10 @@ pub(super) struct Live {
     pub(super) who: Identity,
     /// Socket.IO id.
     pub(super) sid: String,
+    /// The secret by which the session is recovered, unless that is over.
+    pub(super) pid: Option<Rc<str>>,
+    /// The connection was lost, and the session is kept until then.
+    pub(super) parked: Option<Timestamp>,
     /// E-048 was sent for `who.expires`.
     pub(super) warned: bool,
     /// The User knows of it.
@@ -96,6 +104,10 @@ pub(super) struct Live {
     pub(super) rooms: BTreeSet<RoomId>,
     pub(super) replay: Replay,
     pub(super) resume: Option<Box<Resume>>,
+    /// The number of the last event of a resume: whoever has not got it has no answer, and resumes again.
+    pub(super) resume_end: u64,
+    /// After a recovery, until the next resume: the first seq that was sent again or pulled, by conversation with a cursor.
+    pub(super) recovered: BTreeMap<RoomId, u64>,
     /// Last E-006 per conversation.
     pub(super) typing: BTreeMap<RoomId, Timestamp>,
     /// Rooms whose events were written and not marked delivered.
@@ -109,12 +121,16 @@ impl Live {
         Self {
             who,
             sid,
+            pid: None,
+            parked: None,
             warned: false,
             registered: true,
             resumed: false,
             rooms: BTreeSet::new(),
             replay: Replay::default(),
             resume: None,
+            resume_end: 0,
+            recovered: BTreeMap::new(),
             typing: BTreeMap::new(),
             unmarked: Vec::new(),
             marked_at: Timestamp(0),
@@ -150,6 +166,7 @@ pub(super) struct Entry {
     pub(super) touched: Timestamp,
     /// Where it stands in the wheel.
     pub(super) armed: Option<Timestamp>,
+    pub(super) sent: Sent,
     conn: Option<Box<Conn>>,
 }
 

@@ -6,6 +6,8 @@ use wire::{ErrorCode, Timestamp};
 use super::Gateway;
 use super::calls::Called;
 use super::conn::{App, ConnId, Identity, Live, Wish};
+use super::recovery::{Claim, Taken};
+use super::sent::Sent;
 use crate::dialect::DialectId;
 use crate::engineio::Reason;
 use crate::error::{CloseCode, Failure};
@@ -78,8 +80,10 @@ impl Gateway {
             dialect,
         };
         self.register(id, &who, now);
+        let claim = Claim::of(&auth);
         if let Some(conn) = self.conns.get_mut(id) {
             conn.auth_until = None;
+            conn.claim = claim.map(Box::new);
             conn.app = App::Verifying(Box::new(who));
         }
     }
@@ -97,7 +101,7 @@ impl Gateway {
         let sid = self.token(15);
         if let Some(conn) = self.conns.get_mut(id) {
             conn.app = App::Anonymous;
-            conn.session.send(encode::connected(ROOT, &sid), &mut self.fx);
+            conn.session.send(encode::connected(ROOT, &sid, None), &mut self.fx);
         }
     }
 
@@ -136,15 +140,41 @@ impl Gateway {
     }
 
     fn accepted(&mut self, id: ConnId, sees: Vec<wire::UserId>, now: Timestamp) {
-        let sid = self.token(15);
+        match self.conns.get_mut(id).and_then(|conn| conn.claim.take()) {
+            Some(claim) => self.claimed(id, *claim, sees, now),
+            None => self.begin_session(id, sees, None, now),
+        }
+    }
+
+    /// A new session, or one of another gateway that goes on here.
+    pub(super) fn begin_session(&mut self, id: ConnId, sees: Vec<wire::UserId>, taken: Option<Taken>, now: Timestamp) {
+        let (sid, pid) = match &taken {
+            Some(taken) => (taken.state.socket_sid.clone(), taken.pid.clone()),
+            None => (self.token(15), self.new_sid()),
+        };
         let Some(conn) = self.conns.get_mut(id) else { return };
         let App::Verifying(who) = std::mem::replace(&mut conn.app, App::Waiting) else { return };
         let (user, address) = (who.user, conn.address.clone());
-        conn.session.send(encode::connected(ROOT, &sid), &mut self.fx);
-        conn.app = App::Live(Box::new(Live::new(*who, sid)));
+        conn.session.send(encode::connected(ROOT, &sid, Some(&pid)), &mut self.fx);
+        let mut live = Live::new(*who, sid);
+        live.pid = Some(pid.clone());
+        conn.app = App::Live(Box::new(live));
+        self.pids.insert(pid, id);
+        if let Some(entry) = self.conns.entry(id) {
+            entry.sent = Sent::begin("", self.log.last());
+        }
         self.address_settled(&address, true, now);
         self.changes += 1;
+        let elsewhere = taken.is_some();
+        if let Some(taken) = taken {
+            self.go_on(id, taken);
+        }
         self.went_live(id, user, sees, now);
+        if elsewhere {
+            // Who came and went between the two gateways is not known: tell the whole list once.
+            self.get_online(id, None, "presence:getOnline", now);
+        }
+        self.pump(id, now);
     }
 
     /// A restored socket is known to its User: it catches up from its cursors.

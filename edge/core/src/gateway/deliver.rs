@@ -10,10 +10,13 @@ use super::Gateway;
 use super::attachment;
 use super::conn::{ConnId, Entry, Saved};
 use super::rooms::Mode;
+use super::sent::{Log, Place};
 use crate::dialect::{DialectId, ServerEvent};
 use crate::effects::Effects;
+use crate::limits;
 use crate::object::{Frame, Output, SocketId};
 use crate::objects::{LiveEvent, Message, Numbered, Removal, seen_by};
+use crate::socketio::encode;
 
 /// [`Message::Deliver`].
 #[derive(Debug)]
@@ -28,14 +31,31 @@ pub(super) struct Batch {
 }
 
 /// Whom one event goes to, by dialect.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Targets {
     by_dialect: Vec<(DialectId, Vec<SocketId>, Vec<ConnId>)>,
+    /// The event's number, when it is worth recovering; else the newest one, which says as much about what was sent before.
+    number: u64,
+    kept: bool,
+    place: Place,
 }
 
 impl Targets {
-    /// Adds a connection: by its websocket, or for its polling buffer.
-    pub(super) fn add(&mut self, dialect: DialectId, direct: Option<SocketId>, conn: ConnId) {
+    /// For one event. Nothing else may be sent before [`Gateway::send_to`] has it.
+    pub(super) fn of(log: &Log, place: Place) -> Self {
+        Self { by_dialect: Vec::new(), number: log.next(), kept: true, place }
+    }
+
+    /// For an event that nobody wants later.
+    fn volatile(log: &Log) -> Self {
+        Self { number: log.last(), kept: false, ..Self::of(log, None) }
+    }
+
+    /// Adds a connection: by its websocket, or for its polling buffer; one that is held only notes the event.
+    pub(super) fn add(&mut self, dialect: DialectId, entry: &mut Entry, conn: ConnId) {
+        if self.kept {
+            entry.sent.push(self.number);
+        }
         let at = match self.by_dialect.iter().position(|(known, ..)| *known == dialect) {
             Some(at) => at,
             None => {
@@ -44,7 +64,8 @@ impl Targets {
             }
         };
         if let Some((_, sockets, slow)) = self.by_dialect.get_mut(at) {
-            match direct {
+            match entry.direct {
+                _ if entry.sent.held => {}
                 Some(socket) => sockets.push(socket),
                 None => slow.push(conn),
             }
@@ -105,10 +126,11 @@ impl Gateway {
         let Some(entry) = self.rooms.get_mut(&room) else { return };
         let seq = numbered.seq;
         let immediate = self.settings.attach_after_ms == 0;
+        let place = Some((room, seq));
         let reactions = numbered.event.reactions().map(std::mem::take).unwrap_or_default();
-        let mut targets = Targets::default();
-        // Who reacted reads it with `me`.
-        let mut theirs: BTreeMap<UserId, Targets> = BTreeMap::new();
+        let mut targets = Targets::of(&self.log, place);
+        // Who reacted reads it with `me`: another packet, under a number of its own.
+        let mut theirs: BTreeMap<UserId, Vec<(DialectId, ConnId)>> = BTreeMap::new();
         let (mut gaps, mut unmarked, mut timers, mut written) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for slot in entry.slots_mut().iter_mut().filter(|slot| slot.member) {
             let Some(hot) = self.conns.entry(slot.conn) else { continue };
@@ -143,25 +165,37 @@ impl Gateway {
                 // A repeated or late batch.
                 Mode::Live | Mode::Tracked | Mode::Cut => continue,
             }
-            let targets = match reactions.iter().any(|reaction| reaction.user_ids.contains(&slot.user)) {
-                true => theirs.entry(slot.user).or_default(),
-                false => &mut targets,
-            };
-            targets.add(slot.dialect, hot.direct, slot.conn);
+            if reactions.iter().any(|reaction| reaction.user_ids.contains(&slot.user)) {
+                theirs.entry(slot.user).or_default().push((slot.dialect, slot.conn));
+            } else {
+                targets.add(slot.dialect, hot, slot.conn);
+            }
         }
-        let mine = theirs.into_iter().map(|(user, targets)| (Some(user), targets));
-        for (viewer, targets) in std::iter::once((None, targets)).chain(mine) {
+        let mut viewer = None;
+        let mut theirs = theirs.into_iter();
+        loop {
             if let Some(shown) = numbered.event.reactions().filter(|_| !reactions.is_empty()) {
                 shown.clone_from(&reactions);
                 seen_by(shown, viewer);
             }
             self.send_to(targets, &ServerEvent::durable(room, &numbered), now);
+            let Some((user, conns)) = theirs.next() else { break };
+            viewer = Some(user);
+            targets = Targets::of(&self.log, place);
+            for (dialect, conn) in conns {
+                if let Some(hot) = self.conns.entry(conn) {
+                    targets.add(dialect, hot, conn);
+                }
+            }
         }
         for conn in unmarked {
-            if let Some(live) = self.conns.live_mut(conn)
-                && !live.resumed
-            {
+            let Some(live) = self.conns.live_mut(conn) else { continue };
+            if !live.resumed {
                 live.unmarked.push(room);
+            }
+            // Another gateway that takes the session over pulls from here.
+            if live.rooms.len() < limits::SOCKET_CONVERSATIONS {
+                live.rooms.insert(room);
             }
         }
         for conn in written {
@@ -203,7 +237,9 @@ impl Gateway {
 
     fn deliver_live(&mut self, room: RoomId, event: &LiveEvent, now: Timestamp) {
         let Some(entry) = self.rooms.get_mut(&room) else { return };
-        let mut targets = Targets::default();
+        // Whoever types has stopped or sent it by the time somebody is back.
+        let volatile = matches!(event, LiveEvent::Typing { .. });
+        let mut targets = if volatile { Targets::volatile(&self.log) } else { Targets::of(&self.log, Some((room, 0))) };
         for slot in entry.slots_mut().iter().filter(|slot| slot.member) {
             let wanted = match event {
                 LiveEvent::Typing { user, .. } => slot.opened && slot.user != *user,
@@ -213,7 +249,7 @@ impl Gateway {
                 LiveEvent::Dismissed { .. } => false,
             };
             if wanted && let Some(hot) = self.conns.entry(slot.conn) {
-                targets.add(slot.dialect, hot.direct, slot.conn);
+                targets.add(slot.dialect, hot, slot.conn);
             }
         }
         self.send_to(targets, &ServerEvent::live(room, event), now);
@@ -234,19 +270,32 @@ impl Gateway {
 
     /// Encodes once per dialect; one `Send` for its websockets.
     pub(super) fn send_to(&mut self, targets: Targets, event: &ServerEvent<'_>, now: Timestamp) {
-        for (dialect, sockets, slow) in targets.by_dialect {
-            let Some(packet) = dialect.table().event_packet(event) else { continue };
+        let Targets { by_dialect, number, kept, place } = targets;
+        if by_dialect.is_empty() {
+            return;
+        }
+        let (mut texts, mut polling) = (Vec::with_capacity(by_dialect.len()), Vec::new());
+        for (dialect, sockets, slow) in by_dialect {
+            let Some(mut packet) = dialect.table().event_packet(event) else { continue };
+            encode::append_offset(&mut packet, number);
+            let shared: Rc<str> = packet.as_str().into();
+            texts.push((dialect, shared.clone()));
             if !slow.is_empty() {
-                let shared: Rc<str> = packet.as_str().into();
-                for id in slow {
-                    if let Some(conn) = self.conns.get_mut(id) {
-                        conn.session.send_shared(&shared, &mut self.fx);
-                    }
-                    self.settle(id, now);
-                }
+                polling.push((shared, slow));
             }
             if !sockets.is_empty() {
                 self.fx.push(Output::Send { sockets, frame: Frame::Text(packet) });
+            }
+        }
+        if kept {
+            self.log.push(texts, place);
+        }
+        for (packet, slow) in polling {
+            for id in slow {
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.session.send_shared(&packet, &mut self.fx);
+                }
+                self.settle(id, now);
             }
         }
     }
@@ -254,9 +303,20 @@ impl Gateway {
     /// Sends an event to one connection in its dialect.
     pub(super) fn emit(&mut self, id: ConnId, event: &ServerEvent<'_>) {
         let Some(dialect) = self.conns.live(id).map(|live| live.who.dialect) else { return };
-        if let Some(packet) = dialect.table().event_packet(event)
-            && let Some(conn) = self.conns.get_mut(id)
-        {
+        if let Some(packet) = dialect.table().event_packet(event) {
+            self.write(id, dialect, packet, None);
+        }
+    }
+
+    /// Numbers an event of one connection and sends it, unless the connection is held.
+    pub(super) fn write(&mut self, id: ConnId, dialect: DialectId, mut packet: String, place: Place) {
+        let number = self.log.next();
+        let Some(entry) = self.conns.entry(id) else { return };
+        encode::append_offset(&mut packet, number);
+        entry.sent.push(number);
+        let held = entry.sent.held;
+        self.log.push(vec![(dialect, packet.as_str().into())], place);
+        if !held && let Some(conn) = self.conns.get_mut(id) {
             conn.session.send(packet, &mut self.fx);
         }
     }

@@ -60,7 +60,7 @@ impl Gateway {
             (Packet::Connect { namespace, auth }, Some(joined)) if !connected => {
                 *joined = true;
                 conn.auth_until = None;
-                conn.session.send(encode::connected(&namespace, &sid), &mut self.fx);
+                conn.session.send(encode::connected(&namespace, &sid, None), &mut self.fx);
                 let auth = Value::Object(auth.unwrap_or_default()).to_string();
                 conn.session.send(encode::event(&namespace, "auth", &auth), &mut self.fx);
             }

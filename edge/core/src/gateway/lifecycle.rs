@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
-use wire::Timestamp;
+use wire::{Timestamp, UserId};
 
 use super::attachment::{Attachment, Cursor, Held};
 use super::conn::{App, Conn, ConnId, Identity, Live, Saved, Wish};
@@ -30,6 +30,8 @@ impl Gateway {
         // began at the same instant.
         self.fx = Effects::new(if self.settings.hibernates { self.rng.next_u64() } else { epoch });
         self.epoch = epoch;
+        let index = self.name.rsplit('-').next().and_then(|index| index.parse().ok()).unwrap_or_default();
+        self.log = super::sent::Log::new(index, self.rng.next_u64(), now);
         self.fresh = true;
         for (socket, data) in sockets {
             match Attachment::decode(&data) {
@@ -53,21 +55,26 @@ impl Gateway {
             dialect,
         };
         let mut live = Live::new(who, saved.socket_sid);
+        live.pid = (!saved.pid.is_empty()).then(|| saved.pid.into());
+        let pid = live.pid.clone();
         (live.warned, live.resumed, live.registered) = (saved.warned, saved.resumed, self.settings.hibernates);
         let session = Session::restored(saved.sid.into(), socket, saved.heard, &self.config, now);
         let id = self.add(session, "".into(), Wish::None, App::Live(Box::new(live)), now);
         self.sockets.insert(socket, id);
         if let Some(entry) = self.conns.entry(id) {
             entry.saved = Saved::Clean;
+            entry.sent = super::sent::Sent::restored(self.log.last());
         }
+        self.pids.extend(pid.map(|pid| (pid, id)));
         for held in saved.rooms {
-            self.restore_room(id, held);
+            self.restore_room(id, held, false);
         }
         self.restored(id, now);
         self.settle(id, now);
     }
 
-    fn restore_room(&mut self, id: ConnId, held: Held) {
+    /// `taken`: the socket was elsewhere meanwhile, and pulls from every seq that is known.
+    pub(super) fn restore_room(&mut self, id: ConnId, held: Held, taken: bool) {
         let Some(live) = self.conns.live_mut(id) else { return };
         live.rooms.insert(held.room);
         let serial = live.replay.next_serial();
@@ -76,6 +83,10 @@ impl Gateway {
         match held.cursor {
             Cursor::None => {}
             Cursor::Cut => slot.mode = Mode::Cut,
+            Cursor::Above { next } if taken => {
+                (slot.mode, slot.next, slot.serial) = (Mode::Replaying, next, serial);
+                live.replay.ask(held.room);
+            }
             Cursor::Above { next } => {
                 // Whether it was marked delivered is forgotten; to mark it again does no harm.
                 (slot.next, slot.highest) = (next, next.saturating_sub(1));
@@ -84,7 +95,7 @@ impl Gateway {
                 }
             }
             // Whatever came meanwhile would have ended the sleep: the cursor is exact.
-            Cursor::Next { next, generation } if self.settings.hibernates => {
+            Cursor::Next { next, generation } if self.settings.hibernates && !taken => {
                 slot.mode = Mode::Tracked;
                 (slot.next, slot.generation) = (next, generation);
             }
@@ -134,6 +145,7 @@ impl Gateway {
             wish,
             app,
             auth_until,
+            claim: None,
             known_get: None,
             known_socket: None,
             known_candidate: None,
@@ -145,7 +157,7 @@ impl Gateway {
 
     /// Whether another connection may open now.
     pub(super) fn has_room(&mut self, now: Timestamp) -> bool {
-        !self.draining && self.conns.len() < limits::GATEWAY_SOCKETS && self.admit_connect(now)
+        !self.draining && self.conns.len() - self.parked < limits::GATEWAY_SOCKETS && self.admit_connect(now)
     }
 
     pub(super) fn socket_opened(&mut self, socket: SocketId, head: &RequestHead, now: Timestamp) {
@@ -202,10 +214,22 @@ impl Gateway {
         let Some(&id) = self.sockets.get(&socket) else { return };
         let limit = self.payload_limit(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
+        let waited = conn.session.awaits_pong();
         let event = conn.session.on_frame(socket, frame, limit, now, &mut self.fx);
         self.message(id, event, now);
+        self.notice_pong(id, waited);
         self.mark_written(id, now);
         self.settle(id, now);
+    }
+
+    /// `waited`: a pong was to come before the packet.
+    pub(super) fn notice_pong(&mut self, id: ConnId, waited: bool) {
+        if waited
+            && self.conns.get(id).is_some_and(|conn| !conn.session.awaits_pong())
+            && let Some(entry) = self.conns.entry(id)
+        {
+            entry.sent.ponged();
+        }
     }
 
     /// What a client may send at once: less before it is authenticated.
@@ -264,10 +288,18 @@ impl Gateway {
     }
 
     fn conn_due(&mut self, id: ConnId, pings: &mut Vec<SocketId>, now: Timestamp) {
+        if self.parked_due(id, now) {
+            return;
+        }
         let Some(conn) = self.conns.get_mut(id) else { return };
+        let waited = conn.session.awaits_pong();
         let ping = conn.session.on_time(&self.config, now, &mut self.fx);
+        let pinged = !waited && conn.session.awaits_pong();
         if conn.auth_until.is_some_and(|until| until <= now) {
             conn.session.close(CloseCode::AuthTimeout, Reason::Server, &mut self.fx);
+        }
+        if pinged && let Some(entry) = self.conns.entry(id) {
+            entry.sent.ping(self.log.last());
         }
         self.expiry_due(id, now);
         if self.conns.get(id).is_some_and(|conn| conn.session.closed().is_some()) {
@@ -292,6 +324,9 @@ impl Gateway {
         let conn = self.conns.get(id)?;
         let (mut expiry, mut retry) = (None, None);
         if let App::Live(live) = &conn.app {
+            if live.parked.is_some() {
+                return live.parked;
+            }
             expiry = Some(live.expiry_due(&config));
             retry = live.replay.retry_at().map(|at| config.round_up(at));
         }
@@ -340,7 +375,7 @@ impl Gateway {
             self.sockets.remove(&former);
         }
         if let Some(entry) = self.conns.entry(id) {
-            entry.direct = socket.filter(|_| live);
+            entry.direct = socket.filter(|_| live && !entry.sent.held);
             if quiet && entry.saved == Saved::Dirty && !entry.save_wanted {
                 // A replay has ended: cursors can be written again.
                 (entry.save_wanted, entry.touched) = (true, now);
@@ -378,25 +413,34 @@ impl Gateway {
 
     /// `Err` while cursors move; `Ok(None)` when it is too large.
     fn attachment(&mut self, id: ConnId) -> Result<Option<Vec<u8>>, ()> {
-        let Some(conn) = self.conns.get(id) else { return Ok(None) };
-        let App::Live(live) = &conn.app else { return Ok(None) };
-        if live.resume.is_some() || !live.replay.is_quiet() {
+        let held = self.is_held(id);
+        let Some(live) = self.conns.live(id) else { return Ok(None) };
+        if live.resume.is_some() || !live.replay.is_quiet() || held {
             return Err(());
         }
+        Ok(self.state_of(id, self.settings.hibernates).and_then(|state| state.encode()))
+    }
+
+    /// `seen`: with what was written last in conversations without a cursor.
+    pub(super) fn state_of(&mut self, id: ConnId, seen: bool) -> Option<Attachment> {
+        let conn = self.conns.get(id)?;
+        let App::Live(live) = &conn.app else { return None };
         let mut rooms = Vec::with_capacity(live.rooms.len());
         for room in &live.rooms {
             let Some(slot) = slot_of(&mut self.rooms, *room, id) else { continue };
             let cursor = match slot.mode {
-                Mode::Live if self.settings.hibernates && slot.next > 0 => Cursor::Above { next: slot.next },
+                Mode::Live if seen && slot.next > 0 => Cursor::Above { next: slot.next },
+                Mode::Live if !slot.opened => continue,
                 Mode::Live => Cursor::None,
                 Mode::Tracked | Mode::Replaying => Cursor::Next { next: slot.next, generation: slot.generation },
                 Mode::Cut => Cursor::Cut,
             };
             rooms.push(Held { room: *room, opened: slot.opened, cursor });
         }
-        let saved = Attachment {
+        Some(Attachment {
             sid: conn.session.sid().to_string(),
             socket_sid: live.sid.clone(),
+            pid: live.pid.as_deref().unwrap_or_default().to_owned(),
             user: live.who.user,
             username: live.who.username.clone(),
             session: live.who.session,
@@ -407,22 +451,18 @@ impl Gateway {
             resumed: live.resumed,
             dialect: live.who.dialect.table().name.to_owned(),
             rooms,
-        };
-        Ok(saved.encode())
+        })
     }
 
     // ---- the end
 
     /// The session is over: forgets the connection and tells its User.
     fn dropped(&mut self, id: ConnId, reason: Reason, now: Timestamp) {
+        self.unlink(id);
+        if self.park(id, reason, now) {
+            return;
+        }
         let Some(conn) = self.conns.remove(id) else { return };
-        self.sids.remove(conn.session.sid());
-        for socket in [conn.known_socket, conn.known_candidate].into_iter().flatten() {
-            self.sockets.remove(&socket);
-        }
-        if let Some(req) = conn.known_get {
-            self.gets.remove(&req);
-        }
         match conn.app {
             App::Raw | App::Test(_) => {}
             App::Waiting | App::Anonymous => self.address_settled(&conn.address, false, now),
@@ -434,9 +474,24 @@ impl Gateway {
         }
     }
 
+    /// Nothing that arrives leads to the connection any more.
+    pub(super) fn unlink(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        self.sids.remove(conn.session.sid());
+        for socket in [conn.known_socket.take(), conn.known_candidate.take()].into_iter().flatten() {
+            self.sockets.remove(&socket);
+        }
+        if let Some(req) = conn.known_get.take() {
+            self.gets.remove(&req);
+        }
+    }
+
     /// An authenticated connection is one no longer.
     pub(super) fn ended(&mut self, id: ConnId, live: &Live, clean: bool, now: Timestamp) {
         self.changes += 1;
+        if let Some(pid) = &live.pid {
+            self.pids.remove(pid);
+        }
         for room in &live.rooms {
             if let Some(entry) = self.rooms.get_mut(room) {
                 entry.remove(id);
@@ -447,14 +502,19 @@ impl Gateway {
 
     /// Tells the User that a socket of it is gone.
     pub(super) fn left(&mut self, id: ConnId, who: &Identity, clean: bool, now: Timestamp) {
-        let sockets = self.remove_local(id, who.user);
+        self.remove_local(id, who.user);
+        self.tell_left(who.user, clean, now);
+    }
+
+    pub(super) fn tell_left(&mut self, user: UserId, clean: bool, now: Timestamp) {
+        let (sockets, kept) = self.sockets_of(user);
         if self.settings.hibernates {
             if sockets == 0 {
-                self.tell_down(who.user, clean, now);
+                self.tell_down(user, clean, now);
             }
             return;
         }
-        let msg = Message::SocketDown { at: self.location(), sockets, clean };
-        self.fx.tell(objects::user(who.user), msg);
+        let msg = Message::SocketDown { at: self.location(), sockets, clean, kept };
+        self.fx.tell(objects::user(user), msg);
     }
 }

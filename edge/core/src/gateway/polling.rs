@@ -117,8 +117,10 @@ impl Gateway {
         };
         for packet in &packets {
             let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.session.closed().is_none()) else { break };
+            let waited = conn.session.awaits_pong();
             let event = conn.session.on_posted(packet, &mut self.fx).map_err(|_| EngineError::BadRequest)?;
             self.message(id, event, now);
+            self.notice_pong(id, waited);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! People with sockets here, whom they may see, and who of those is online (E-010..E-013).
+//! People with sockets here, whom they may see, and who of those is online, and how (E-010..E-013, E-054).
 //!
 //! A User is watched once, however many sockets here may see it. It answers its state and pushes changes; because a
 //! User that was dropped from memory has forgotten who watches, the sweep asks again.
@@ -15,7 +15,7 @@ use crate::dialect::{Answer, ServerEvent};
 use crate::error::Failure;
 use crate::limits;
 use crate::object::CallError;
-use crate::objects::{self, Message};
+use crate::objects::{self, Message, PresenceState, Shown};
 
 /// Requests for the list of online people that may wait per user.
 const WAITING_LISTS: usize = 16;
@@ -23,8 +23,10 @@ const WAITING_LISTS: usize = 16;
 /// A person with sockets here.
 #[derive(Debug, Default)]
 pub(super) struct LocalUser {
-    /// Authenticated connections.
+    /// Authenticated connections, and sessions that wait to be recovered.
     pub(super) conns: Vec<ConnId>,
+    /// So many of them are such sessions.
+    pub(super) kept: u32,
     /// Connections that wait for the User's answer.
     verifying: Vec<ConnId>,
     /// Whom the person may see, sorted; not known after a sleep, until somebody asks.
@@ -41,7 +43,7 @@ pub(super) struct LocalUser {
 pub(super) struct Watched {
     watchers: BTreeSet<UserId>,
     /// `None` until it has answered.
-    online: Option<bool>,
+    shown: Option<Shown>,
     /// Life of the User and version within it.
     version: (u64, u64),
     asked_at: Timestamp,
@@ -51,9 +53,9 @@ pub(super) struct Watched {
 }
 
 impl Gateway {
-    /// Sockets of this user here.
-    pub(super) fn sockets_of(&self, user: UserId) -> u32 {
-        self.users.get(&user).map_or(0, LocalUser::sockets)
+    /// Sockets of this user here, and sessions without one.
+    pub(super) fn sockets_of(&self, user: UserId) -> (u32, u32) {
+        self.users.get(&user).map_or((0, 0), |local| (local.sockets(), local.kept))
     }
 
     /// A connection of this user waits for the User's answer. Counts it already.
@@ -80,21 +82,20 @@ impl Gateway {
         self.set_sees(user, sees, false, now);
     }
 
-    /// It is gone. Answers how many are left.
-    pub(super) fn remove_local(&mut self, id: ConnId, user: UserId) -> u32 {
-        let Some(local) = self.users.get_mut(&user) else { return 0 };
+    /// It is gone.
+    pub(super) fn remove_local(&mut self, id: ConnId, user: UserId) {
+        let Some(local) = self.users.get_mut(&user) else { return };
         local.conns.retain(|conn| *conn != id);
         local.verifying.retain(|conn| *conn != id);
-        local.asking.retain(|(conn, _)| *conn != id);
-        let left = local.sockets();
-        if left == 0
+        local.forget_asking(id);
+        if local.conns.is_empty()
+            && local.verifying.is_empty()
             && let Some(local) = self.users.remove(&user)
         {
             for other in local.sees {
                 self.unwatch(user, other);
             }
         }
-        left
     }
 
     /// Connections of this user that wait for the User's answer.
@@ -114,7 +115,7 @@ impl Gateway {
         self.set_sees(user, sees, true, now);
         if !known {
             for other in gone {
-                self.tell_presence(&[user], *other, false, now);
+                self.tell_presence(&[user], *other, true, &Shown::plain(false, Some(now)), now);
             }
         }
     }
@@ -131,10 +132,11 @@ impl Gateway {
             self.watch(user, *other, announce, now);
         }
         for other in before.iter().filter(|other| sees.binary_search(other).is_err()) {
-            let online = self.watched.get(other).is_some_and(|watched| watched.online == Some(true));
+            let online = self.watched.get(other).is_some_and(Watched::is_online);
             self.unwatch(user, *other);
             if online && announce {
-                self.tell_presence(&[user], *other, false, now);
+                // As if the other had left.
+                self.tell_presence(&[user], *other, true, &Shown::plain(false, Some(now)), now);
             }
         }
     }
@@ -142,7 +144,7 @@ impl Gateway {
     fn watch(&mut self, user: UserId, other: UserId, announce: bool, now: Timestamp) {
         let watched = self.watched.entry(other).or_insert_with(|| Watched {
             watchers: BTreeSet::new(),
-            online: None,
+            shown: None,
             version: (0, 0),
             asked_at: now,
             waiting: Vec::new(),
@@ -150,8 +152,8 @@ impl Gateway {
         });
         let first = watched.watchers.is_empty();
         watched.watchers.insert(user);
-        match watched.online {
-            Some(true) if announce => self.tell_presence(&[user], other, true, now),
+        match watched.shown.clone() {
+            Some(shown) if announce && is_online(&shown) => self.tell_presence(&[user], other, true, &shown, now),
             Some(_) => {}
             None => {
                 if first || watched.asking {
@@ -198,9 +200,10 @@ impl Gateway {
         let Some(watched) = self.watched.get_mut(&other) else { return };
         watched.asking = false;
         let waiting = std::mem::take(&mut watched.waiting);
-        if let Ok(Message::Presence { epoch, version, online, .. }) = result {
+        if let Ok(Message::Presence { epoch, version, online, shown, .. }) = result {
+            let shown = shown.unwrap_or_else(|| Shown::plain(online, None));
             let silent: Vec<UserId> = waiting.iter().filter(|(_, announce)| !announce).map(|(user, _)| *user).collect();
-            self.presence_is(other, (epoch, version), online, &silent, now);
+            self.presence_is(other, (epoch, version), shown, &silent, now);
         }
         for (user, _) in waiting {
             let Some(local) = self.users.get_mut(&user) else { continue };
@@ -215,56 +218,68 @@ impl Gateway {
         &mut self,
         other: UserId,
         version: (u64, u64),
-        online: bool,
+        shown: Shown,
         audience: Option<Vec<UserId>>,
         now: Timestamp,
     ) -> Message {
         let Some(audience) = audience else {
-            self.presence_is(other, version, online, &[], now);
+            self.presence_is(other, version, shown, &[], now);
             return Message::Done;
         };
         let here: Vec<UserId> = audience.into_iter().filter(|user| self.users.contains_key(user)).collect();
+        let mut flips = true;
         match self.watched.get_mut(&other) {
-            Some(watched) if watched.online.is_some() && version < watched.version => return Message::Done,
+            Some(watched) if watched.shown.is_some() && version < watched.version => return Message::Done,
             Some(watched) => {
                 watched.version = version;
-                if watched.online.replace(online) == Some(online) {
+                let before = watched.shown.replace(shown.clone());
+                if !is_news(before.as_ref(), &shown) {
                     return Message::Done;
                 }
+                flips = before.is_none_or(|before| is_online(&before) != is_online(&shown));
             }
             None if here.is_empty() => return Message::Unwatch { at: self.location() },
             None => {}
         }
-        self.tell_presence(&here, other, online, now);
+        self.tell_presence(&here, other, flips, &shown, now);
         Message::Done
     }
 
     /// Tells watchers of a change; those in `silent` ask for the list themselves.
-    fn presence_is(&mut self, other: UserId, version: (u64, u64), online: bool, silent: &[UserId], now: Timestamp) {
+    fn presence_is(&mut self, other: UserId, version: (u64, u64), shown: Shown, silent: &[UserId], now: Timestamp) {
         let Some(watched) = self.watched.get_mut(&other) else { return };
-        if watched.online.is_some() && version < watched.version {
+        if watched.shown.is_some() && version < watched.version {
             return;
         }
         watched.version = version;
-        let before = watched.online.replace(online);
-        if before.unwrap_or(false) == online {
+        let before = watched.shown.replace(shown.clone()).unwrap_or_default();
+        if !is_news(Some(&before), &shown) {
             return;
         }
+        let flips = is_online(&before) != is_online(&shown);
         let watchers: Vec<UserId> = watched.watchers.iter().filter(|user| !silent.contains(user)).copied().collect();
-        self.tell_presence(&watchers, other, online, now);
+        self.tell_presence(&watchers, other, flips, &shown, now);
     }
 
-    fn tell_presence(&mut self, watchers: &[UserId], other: UserId, online: bool, now: Timestamp) {
-        let mut targets = Targets::default();
-        for user in watchers {
+    /// E-012 or E-013 when it `flips`, then E-054.
+    fn tell_presence(&mut self, watchers: &[UserId], other: UserId, flips: bool, shown: &Shown, now: Timestamp) {
+        if flips {
+            self.tell_all(watchers, &ServerEvent::Presence { user: other, online: is_online(shown) }, now);
+        }
+        self.tell_all(watchers, &ServerEvent::PresenceState { user: other, shown }, now);
+    }
+
+    fn tell_all(&mut self, users: &[UserId], event: &ServerEvent<'_>, now: Timestamp) {
+        let mut targets = Targets::of(&self.log, None);
+        for user in users {
             for id in self.conns_of(*user) {
                 let Some(dialect) = self.conns.live(id).map(|live| live.who.dialect) else { continue };
                 if let Some(entry) = self.conns.entry(id) {
-                    targets.add(dialect, entry.direct, id);
+                    targets.add(dialect, entry, id);
                 }
             }
         }
-        self.send_to(targets, &ServerEvent::Presence { user: other, online }, now);
+        self.send_to(targets, event, now);
     }
 
     /// E-010: answered when the first answers are in.
@@ -313,7 +328,7 @@ impl Gateway {
     fn answer_online(&mut self, id: ConnId, ack: Option<u64>) {
         let Some(user) = self.conns.live(id).map(|live| live.who.user) else { return };
         let Some(local) = self.users.get(&user) else { return };
-        let online = |other: &&UserId| self.watched.get(other).is_some_and(|watched| watched.online == Some(true));
+        let online = |other: &&UserId| self.watched.get(other).is_some_and(Watched::is_online);
         let users: Vec<UserId> = local.sees.iter().filter(online).copied().collect();
         self.emit(id, &ServerEvent::OnlineList { users: &users });
         self.answer(id, ack, &Answer::Online { users: &users });
@@ -321,12 +336,12 @@ impl Gateway {
 
     /// Asks watched Users again that may have forgotten.
     pub(super) fn watch_again(&mut self, now: Timestamp) {
-        self.watch_where(|watched| watched.online.is_none() || now.since(watched.asked_at) >= limits::LEASE_MS, now);
+        self.watch_where(|watched| watched.shown.is_none() || now.since(watched.asked_at) >= limits::LEASE_MS, now);
     }
 
     /// Where Users store who watches: asks those again that did not answer.
     pub(super) fn watch_unanswered(&mut self, now: Timestamp) {
-        self.watch_where(|watched| watched.online.is_none(), now);
+        self.watch_where(|watched| watched.shown.is_none(), now);
     }
 
     fn watch_where(&mut self, stale: impl Fn(&Watched) -> bool, now: Timestamp) {
@@ -337,13 +352,32 @@ impl Gateway {
     }
 }
 
-impl LocalUser {
-    fn sockets(&self) -> u32 {
-        u32::try_from(self.conns.len() + self.verifying.len()).unwrap_or(u32::MAX)
+fn is_online(shown: &Shown) -> bool {
+    shown.state != PresenceState::Offline
+}
+
+/// Whether watchers have to be told. How long somebody who is away was gone before is not.
+fn is_news(before: Option<&Shown>, now: &Shown) -> bool {
+    before.is_none_or(|before| before != now && (is_online(before) || is_online(now)))
+}
+
+impl Watched {
+    fn is_online(&self) -> bool {
+        self.shown.as_ref().is_some_and(is_online)
     }
 }
 
-/// Users here, for the sweep.
-pub(super) fn with_sockets(users: &BTreeMap<UserId, LocalUser>) -> Vec<(UserId, u32)> {
-    users.iter().map(|(user, local)| (*user, local.sockets())).collect()
+impl LocalUser {
+    pub(super) fn forget_asking(&mut self, id: ConnId) {
+        self.asking.retain(|(conn, _)| *conn != id);
+    }
+
+    fn sockets(&self) -> u32 {
+        u32::try_from(self.conns.len() + self.verifying.len()).unwrap_or(u32::MAX).saturating_sub(self.kept)
+    }
+}
+
+/// Users here with their sockets and kept sessions, for the sweep.
+pub(super) fn with_sockets(users: &BTreeMap<UserId, LocalUser>) -> Vec<(UserId, (u32, u32))> {
+    users.iter().map(|(user, local)| (*user, (local.sockets(), local.kept))).collect()
 }

@@ -23,6 +23,7 @@ pub(super) struct Rates {
 struct UserRates {
     messages: Bucket,
     joins: Bucket,
+    presence: Bucket,
 }
 
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Rates {
 
     /// Forgets what is as if nothing had happened.
     pub(super) fn purge(&mut self, now: Timestamp) {
-        self.users.retain(|_, rates| !(rates.messages.is_full(now) && rates.joins.is_full(now)));
+        self.users.retain(|_, rates| !(rates.messages.is_full(now) && rates.joins.is_full(now) && rates.presence.is_full(now)));
         self.addresses.retain(|_, address| {
             address.pending > 0 || !(address.failed.is_full(now) && address.anonymous.is_full(now))
         });
@@ -126,11 +127,17 @@ impl Gateway {
         self.user_rates(user, now).map_or(Ok(()), |rates| rates.joins.take(now).map_err(Failure::rate_limited))
     }
 
+    /// E-053 per user and gateway.
+    pub(super) fn may_set_presence(&mut self, user: UserId, now: Timestamp) -> Result<(), Failure> {
+        self.user_rates(user, now).map_or(Ok(()), |rates| rates.presence.take(now).map_err(Failure::rate_limited))
+    }
+
     fn user_rates(&mut self, user: UserId, now: Timestamp) -> Option<&mut UserRates> {
         self.settings.rate_limits.then(|| {
             self.rates.users.entry(user).or_insert_with(|| UserRates {
                 messages: Bucket::new(limits::MESSAGES_PER_MINUTE, 60_000, now),
                 joins: Bucket::new(limits::JOINS_PER_MINUTE, 60_000, now),
+                presence: Bucket::new(limits::PRESENCE_SETS_PER_MINUTE, 60_000, now),
             })
         })
     }

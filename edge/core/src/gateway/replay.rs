@@ -11,6 +11,7 @@ use super::Gateway;
 use super::calls::Called;
 use super::conn::ConnId;
 use super::rooms::{Mode, slot_of};
+use super::sent::Place;
 use crate::dialect::ServerEvent;
 use crate::engineio::Reason;
 use crate::error::CloseCode;
@@ -38,8 +39,8 @@ pub(super) struct Replay {
 
 #[derive(Debug)]
 enum Item {
-    /// A whole packet, and of which conversation.
-    Packet(RoomId, String),
+    /// A whole packet, without its offset.
+    Packet(String, (RoomId, u64)),
     /// Everything of this replay was written.
     End { room: RoomId, serial: u32 },
     /// The same, but the resume is cut off here.
@@ -82,6 +83,23 @@ impl Replay {
         self.retry_at
     }
 
+    /// The transport it waited for is gone.
+    pub(super) fn undrained(&mut self) {
+        (self.draining, self.bytes, self.events) = (None, 0, 0);
+    }
+
+    /// Takes what was pulled and not written yet.
+    pub(super) fn take_unsent(&mut self) -> Vec<(String, Place)> {
+        let unsent = std::mem::take(&mut self.unsent).into_iter();
+        unsent.filter_map(|item| if let Item::Packet(packet, place) = item { Some((packet, Some(place))) } else { None }).collect()
+    }
+
+    /// Places of what was pulled and not written yet.
+    pub(super) fn unsent_places(&self) -> impl Iterator<Item = (RoomId, u64)> {
+        let places = self.unsent.iter().filter_map(|item| if let Item::Packet(_, place) = item { Some(*place) } else { None });
+        places.filter(|(_, seq)| *seq > 0)
+    }
+
     pub(super) fn ask(&mut self, room: RoomId) {
         self.queue.push_back(room);
     }
@@ -112,32 +130,54 @@ impl Gateway {
         loop {
             let Some(conn) = self.conns.get_mut(id) else { return };
             let super::conn::App::Live(live) = &mut conn.app else { return };
-            let replay = &mut live.replay;
-            if replay.draining.is_some() {
+            if live.replay.draining.is_some() || live.parked.is_some() {
                 return;
             }
-            match replay.unsent.pop_front() {
-                None => break,
-                Some(Item::Packet(_, packet)) => {
-                    replay.bytes += packet.len();
-                    replay.events += 1;
-                    conn.session.send(packet, &mut self.fx);
-                    if replay.bytes >= limits::DRAINED_BYTES || replay.events >= limits::REPLAY_CHUNK_EVENTS {
-                        (replay.bytes, replay.events) = (0, 0);
-                        replay.draining = Some(match conn.session.socket() {
-                            Some(socket) => {
-                                self.fx.push(Output::Drain { socket });
-                                Via::Socket(socket)
-                            }
-                            None => Via::Polling,
-                        });
+            let dialect = live.who.dialect;
+            // What the client missed comes before everything that is pulled.
+            match self.next_missed(id, dialect) {
+                Ok(Some(packet)) => {
+                    if let Some(conn) = self.conns.get_mut(id) {
+                        conn.session.send_shared(&packet, &mut self.fx);
                     }
+                    self.written(id, packet.len());
+                    continue;
+                }
+                Ok(None) => {}
+                Err(()) => return self.give_up(id),
+            }
+            let Some(live) = self.conns.live_mut(id) else { return };
+            match live.replay.unsent.pop_front() {
+                None => break,
+                Some(Item::Packet(packet, place)) => {
+                    let bytes = packet.len();
+                    self.write(id, dialect, packet, Some(place));
+                    self.written(id, bytes);
                 }
                 Some(Item::End { room, serial }) => self.replay_ended(id, room, serial, now),
                 Some(Item::Cut { room }) => self.resume_finished(id, room),
             }
         }
         self.issue_pulls(id, now);
+    }
+
+    /// Something is written of what waits: now and then the socket must drain first.
+    fn written(&mut self, id: ConnId, bytes: usize) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let super::conn::App::Live(live) = &mut conn.app else { return };
+        let replay = &mut live.replay;
+        replay.bytes += bytes;
+        replay.events += 1;
+        if replay.bytes >= limits::DRAINED_BYTES || replay.events >= limits::REPLAY_CHUNK_EVENTS {
+            (replay.bytes, replay.events) = (0, 0);
+            replay.draining = Some(match conn.session.socket() {
+                Some(socket) => {
+                    self.fx.push(Output::Drain { socket });
+                    Via::Socket(socket)
+                }
+                None => Via::Polling,
+            });
+        }
     }
 
     /// Everything of one conversation was written: it turns live, or there is more by now.
@@ -152,7 +192,9 @@ impl Gateway {
             }
             return;
         }
-        slot.mode = Mode::Tracked;
+        // One that came from another gateway catches up once, even if it never resumed.
+        let resumed = self.conns.live(id).is_some_and(|live| live.resumed);
+        slot.mode = if resumed { Mode::Tracked } else { Mode::Live };
         slot.highest = 0;
         self.touch(id, now);
         self.resume_finished(id, room);
@@ -238,7 +280,7 @@ impl Gateway {
             slot.next = page.head + 1;
             slot.highest = 0;
             let reset = ServerEvent::Reset { room, head: page.head, reason };
-            live.replay.unsent.extend(table.event_packet(&reset).map(|packet| Item::Packet(room, packet)));
+            live.replay.unsent.extend(table.event_packet(&reset).map(|packet| Item::Packet(packet, (room, 0))));
         }
         for numbered in &page.events {
             if numbered.seq < slot.next {
@@ -247,7 +289,8 @@ impl Gateway {
             slot.next = numbered.seq + 1;
             sent += 1;
             let event = ServerEvent::durable(room, numbered);
-            live.replay.unsent.extend(table.event_packet(&event).map(|packet| Item::Packet(room, packet)));
+            let place = (room, numbered.seq);
+            live.replay.unsent.extend(table.event_packet(&event).map(|packet| Item::Packet(packet, place)));
         }
         let held = slot.next.saturating_sub(1);
         // An empty page may be older than the live events that were dropped while it was on its way; one that was asked
@@ -281,11 +324,14 @@ impl Gateway {
         }
     }
 
-    /// Nothing of the conversation goes there any more, not even what was pulled already.
+    /// Nothing of the conversation goes there any more, not even what was pulled already, or would be recovered.
     pub(super) fn not_a_member(&mut self, id: ConnId, room: RoomId) {
         self.forget_slot(id, room);
         if let Some(live) = self.conns.live_mut(id) {
-            live.replay.unsent.retain(|item| !matches!(item, Item::Packet(of, _) if *of == room));
+            live.replay.unsent.retain(|item| !matches!(item, Item::Packet(_, (of, _)) if *of == room));
+        }
+        if let Some(entry) = self.conns.entry(id) {
+            entry.sent.drop_all(|number| self.log.place(number).is_some_and(|(of, _)| of == room));
         }
         if let Some(resume) = self.conns.live_mut(id).and_then(|live| live.resume.as_mut()) {
             resume.removed(room);

@@ -142,24 +142,28 @@ impl Gateway {
             rows.iter().flatten().filter_map(|row| people_gateway::parse_head(row)).collect();
         resume.answer.heads = heads.iter().map(|(room, head)| (*room, head.seq)).collect();
         let wanted = std::mem::take(&mut resume.wanted);
+        let recovered = std::mem::take(&mut live.recovered);
         if wanted.cursors.is_empty() {
-            self.subscribe_from_heads(id, &heads);
+            self.subscribe_from_heads(id, &heads, &recovered);
         } else {
-            self.replay_from(id, wanted, &heads);
+            self.replay_from(id, wanted, &heads, &recovered);
         }
         self.pump(id, now);
         self.resume_done_if_empty(id);
     }
 
     /// `cursors:{}`: everything live from now on.
-    fn subscribe_from_heads(&mut self, id: ConnId, heads: &BTreeMap<RoomId, people_gateway::Head>) {
+    fn subscribe_from_heads(&mut self, id: ConnId, heads: &BTreeMap<RoomId, people_gateway::Head>, recovered: &BTreeMap<RoomId, u64>) {
         for (room, head) in heads.iter().take(limits::SOCKET_CONVERSATIONS) {
             let Some(live) = self.conns.live_mut(id) else { return };
             let serial = live.replay.next_serial();
             if let Some(resume) = &mut live.resume {
                 resume.answer.generations.insert(*room, head.generation);
             }
-            if let Some(slot) = self.cursor_slot(id, *room) {
+            // What was recovered goes on from where it is.
+            if !recovered.contains_key(room)
+                && let Some(slot) = self.cursor_slot(id, *room)
+            {
                 slot.mode = Mode::Tracked;
                 (slot.next, slot.highest) = (head.seq + 1, 0);
                 (slot.generation, slot.serial) = (head.generation, serial);
@@ -167,7 +171,13 @@ impl Gateway {
         }
     }
 
-    fn replay_from(&mut self, id: ConnId, wanted: Cursors, heads: &BTreeMap<RoomId, people_gateway::Head>) {
+    fn replay_from(
+        &mut self,
+        id: ConnId,
+        wanted: Cursors,
+        heads: &BTreeMap<RoomId, people_gateway::Head>,
+        recovered: &BTreeMap<RoomId, u64>,
+    ) {
         let Cursors { cursors, generations } = wanted;
         let mut removed = BTreeSet::new();
         for (at, (room, cursor)) in cursors.into_iter().enumerate() {
@@ -180,8 +190,11 @@ impl Gateway {
             let Some(live) = self.conns.live_mut(id) else { return };
             let serial = live.replay.next_serial();
             let Some(slot) = self.cursor_slot(id, room) else { continue };
+            // Sent by the recovery, and perhaps not read yet when the client asked.
+            let again = recovered.get(&room).is_some_and(|first| (*first..=slot.next).contains(&(cursor + 1)));
+            let next = if again && named { slot.next } else { cursor + 1 };
             slot.mode = if named { Mode::Replaying } else { Mode::Cut };
-            (slot.next, slot.highest, slot.serial) = (cursor + 1, 0, serial);
+            (slot.next, slot.highest, slot.serial) = (next, 0, serial);
             slot.generation = generations.get(&room).copied().unwrap_or_default();
             let Some(live) = self.conns.live_mut(id) else { return };
             let Some(resume) = &mut live.resume else { return };
@@ -212,6 +225,7 @@ impl Gateway {
     pub(super) fn forget_slot(&mut self, id: ConnId, room: RoomId) {
         if let Some(live) = self.conns.live_mut(id) {
             live.rooms.remove(&room);
+            live.recovered.remove(&room);
         }
         if let Some(slot) = slot_of(&mut self.rooms, room, id) {
             slot.mode = Mode::Live;
@@ -232,6 +246,10 @@ impl Gateway {
         if live.resume.as_ref().is_some_and(|resume| resume.open.is_empty())
             && let Some(resume) = live.resume.take()
         {
+            let newest = self.conns.entry(id).map_or(0, |entry| entry.sent.newest());
+            if let Some(live) = self.conns.live_mut(id) {
+                live.resume_end = newest;
+            }
             self.answer(id, resume.ack, &Answer::Resumed(&resume.answer));
         }
     }

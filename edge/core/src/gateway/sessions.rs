@@ -79,6 +79,9 @@ impl Gateway {
 
     /// E-050, then the end of the transport.
     pub(super) fn revoke(&mut self, id: ConnId, reason: &str, now: Timestamp) {
+        if self.never_recover(id) {
+            return self.end_session(id, now);
+        }
         self.emit(id, &ServerEvent::Revoked { reason });
         if self.conns.get(id).is_some_and(|conn| conn.session.is_probed()) {
             // The client has stopped polling and would never ask again: its websocket brings the event, then the end.
@@ -94,11 +97,11 @@ impl Gateway {
     pub(super) fn drain(&mut self, now: Timestamp) {
         self.draining = true;
         let event = ServerEvent::Draining { reconnect_after_ms: self.settings.reconnect_after_ms };
-        let mut targets = super::deliver::Targets::default();
+        let mut targets = super::deliver::Targets::of(&self.log, None);
         for id in self.conns.ids() {
             let Some(dialect) = self.conns.live(id).map(|live| live.who.dialect) else { continue };
             if let Some(entry) = self.conns.entry(id) {
-                targets.add(dialect, entry.direct, id);
+                targets.add(dialect, entry, id);
             }
         }
         self.send_to(targets, &event, now);

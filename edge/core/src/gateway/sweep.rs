@@ -10,6 +10,7 @@ use crate::objects::{self, Message};
 impl Gateway {
     pub(super) fn sweep(&mut self, now: Timestamp) {
         self.rates.purge(now);
+        self.log.trim();
         self.last_words.retain(|_, (_, until)| *until > now);
         if self.settings.hibernates {
             self.tell_down_again(now);
@@ -35,12 +36,12 @@ impl Gateway {
 
     /// Leases and watches again, and sockets whose User did not answer.
     fn renew_all(&mut self, now: Timestamp) {
-        for (user, sockets) in with_sockets(&self.users) {
+        for (user, (sockets, kept)) in with_sockets(&self.users) {
             let at = self.location();
-            self.fx.tell(objects::user(user), Message::Renew { at, sockets });
+            self.fx.tell(objects::user(user), Message::Renew { at, sockets, kept });
         }
         for id in self.conns.ids() {
-            let unknown = self.conns.live(id).filter(|live| !live.registered).map(|live| live.who.clone());
+            let unknown = self.conns.live(id).filter(|live| !live.registered && live.parked.is_none()).map(|live| live.who.clone());
             if let Some(who) = unknown {
                 self.register(id, &who, now);
             }

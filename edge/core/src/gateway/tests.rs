@@ -11,6 +11,7 @@ mod limits_of_clients;
 mod membership;
 mod polling;
 mod presence;
+mod recovery;
 mod resume;
 mod sessions;
 mod sleep;

@@ -43,7 +43,7 @@ impl Gateway {
         let rows = result.unwrap_or_default().into_iter().flatten();
         for user in rows.filter_map(|row| UserId::parse(row.first()?.as_str()?)) {
             self.told.stored.insert(user);
-            if self.sockets_of(user) == 0 {
+            if self.sockets_of(user).0 == 0 {
                 self.tell_down(user, false, now);
             }
         }
@@ -60,7 +60,9 @@ impl Gateway {
 
     /// The user has no socket here any more.
     pub(super) fn tell_down(&mut self, user: UserId, clean: bool, now: Timestamp) {
-        let msg = Message::SocketDown { at: self.location(), sockets: 0, clean };
+        let (_, kept) = self.sockets_of(user);
+        let msg = Message::SocketDown { at: self.location(), sockets: 0, clean, kept };
+        self.told.leaving.remove(&user);
         self.told.rounds += 1;
         let round = self.told.rounds;
         self.told.telling.insert(user, round);
@@ -79,7 +81,8 @@ impl Gateway {
             return;
         }
         self.told.leaving.remove(&user);
-        if self.told.stored.remove(&user) {
+        // While sessions are kept the User has this gateway noted.
+        if self.sockets_of(user).1 == 0 && self.told.stored.remove(&user) {
             self.fx.persist(vec![sql::gateway::delete_user(user)]);
         }
     }

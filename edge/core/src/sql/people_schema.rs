@@ -22,8 +22,14 @@ macro_rules! migrations {
 }
 
 /// All migrations of this build, in order.
-pub const MIGRATIONS: &[Migration] =
-    migrations!["0001_accounts", "0002_projections", "0003_mentions", "0004_settings", "0005_message_index"];
+pub const MIGRATIONS: &[Migration] = migrations![
+    "0001_accounts",
+    "0002_projections",
+    "0003_mentions",
+    "0004_settings",
+    "0005_message_index",
+    "0006_presence"
+];
 
 /// Why the database cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Rows of the people database that objects write (`schema/migrations/people/0002_projections.sql`). Idempotent: an
+//! Rows of the people database that objects write (`schema/migrations/people`: projections, presence). Idempotent: an
 //! older version never replaces a newer one.
 
 use wire::{ConversationType, MemberRole, RoomId, Timestamp, UserId};
@@ -102,6 +102,16 @@ pub fn contact(user: UserId, other: UserId, version: u64, status: &str, created_
         "INSERT INTO contacts (user_id, other_id, version, status, created_at) VALUES (?1,?2,?3,?4,?5) \
          ON CONFLICT (user_id, other_id) DO UPDATE SET version=?3, status=?4, created_at=?5 WHERE ?3 >= version",
         vec![user.into(), other.into(), version.into(), status.into(), created_at.into()],
+    )
+}
+
+/// What people who may watch `user` see: the state's word, and since when the person is gone.
+#[must_use]
+pub fn presence(user: UserId, version: u64, state: &'static str, last_seen_at: Option<Timestamp>) -> Statement {
+    Statement::new(
+        "INSERT INTO presence (user_id, version, state, last_seen_at) VALUES (?1,?2,?3,?4) \
+         ON CONFLICT (user_id) DO UPDATE SET version=?2, state=?3, last_seen_at=?4 WHERE ?2 >= version",
+        vec![user.into(), version.into(), state.into(), last_seen_at.map(|at| at.0).into()],
     )
 }
 

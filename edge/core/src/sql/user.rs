@@ -8,7 +8,7 @@ use super::Statement;
 #[must_use]
 pub fn load(user: UserId) -> Vec<Statement> {
     vec![
-        Statement::new("SELECT gateway, epoch FROM user_sockets WHERE user_id=?1", vec![user.into()]),
+        Statement::new("SELECT gateway, epoch, live FROM user_sockets WHERE user_id=?1", vec![user.into()]),
         Statement::new("SELECT session_id FROM user_revoked WHERE user_id=?1", vec![user.into()]),
         Statement::new("SELECT min_version FROM user_state WHERE user_id=?1", vec![user.into()]),
         Statement::new(
@@ -17,17 +17,17 @@ pub fn load(user: UserId) -> Vec<Statement> {
         ),
         Statement::new("SELECT id, target, msg FROM user_outbox WHERE user_id=?1 ORDER BY id", vec![user.into()]),
         Statement::new("SELECT name, epoch FROM user_listeners WHERE user_id=?1", vec![user.into()]),
-        Statement::new("SELECT online, told, offline_at FROM user_presence WHERE user_id=?1", vec![user.into()]),
+        Statement::new("SELECT online, told, offline_at, state, text, last_seen, shown, version FROM user_presence WHERE user_id=?1", vec![user.into()]),
     ]
 }
 
-/// The user has sockets at this life of a gateway.
+/// The user has sockets at this life of a gateway, or only sessions that wait to be recovered.
 #[must_use]
-pub fn put_socket(user: UserId, gateway: &str, epoch: u64) -> Statement {
+pub fn put_socket(user: UserId, gateway: &str, epoch: u64, live: bool) -> Statement {
     Statement::new(
-        "INSERT INTO user_sockets (user_id, gateway, epoch) VALUES (?1,?2,?3) \
-         ON CONFLICT (user_id, gateway) DO UPDATE SET epoch=?3",
-        vec![user.into(), gateway.into(), epoch.into()],
+        "INSERT INTO user_sockets (user_id, gateway, epoch, live) VALUES (?1,?2,?3,?4) \
+         ON CONFLICT (user_id, gateway) DO UPDATE SET epoch=?3, live=?4",
+        vec![user.into(), gateway.into(), epoch.into(), live.into()],
     )
 }
 
@@ -52,14 +52,43 @@ pub fn delete_listener(user: UserId, name: &str) -> Statement {
     Statement::new("DELETE FROM user_listeners WHERE user_id=?1 AND name=?2", vec![user.into(), name.into()])
 }
 
-/// What watchers are told from now on, whether all of them have been, and when it changes without a socket.
-#[must_use]
-pub fn put_presence(user: UserId, online: bool, told: bool, offline_at: Option<Timestamp>) -> Statement {
-    Statement::new(
-        "INSERT INTO user_presence (user_id, online, told, offline_at) VALUES (?1,?2,?3,?4) \
-         ON CONFLICT (user_id) DO UPDATE SET online=?2, told=?3, offline_at=?4",
-        vec![user.into(), online.into(), told.into(), offline_at.map(|at| at.0).into()],
-    )
+/// A row of `user_presence`.
+#[derive(Debug)]
+pub struct PresenceRow<'a> {
+    /// There are sockets, or there were a moment ago; whether all watchers were told; and when it ends without a socket.
+    pub online: bool,
+    pub told: bool,
+    pub offline_at: Option<Timestamp>,
+    /// What the person chose.
+    pub state: &'a str,
+    pub text: &'a str,
+    pub last_seen: Option<Timestamp>,
+    /// What handlers were told, and the version of that.
+    pub shown: &'a str,
+    pub version: u64,
+}
+
+impl PresenceRow<'_> {
+    /// The upsert.
+    #[must_use]
+    pub fn put(self, user: UserId) -> Statement {
+        Statement::new(
+            "INSERT INTO user_presence (user_id, online, told, offline_at, state, text, last_seen, shown, version) \
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9) ON CONFLICT (user_id) DO UPDATE SET online=?2, told=?3, offline_at=?4, \
+             state=?5, text=?6, last_seen=?7, shown=?8, version=?9",
+            vec![
+                user.into(),
+                self.online.into(),
+                self.told.into(),
+                self.offline_at.map(|at| at.0).into(),
+                self.state.into(),
+                self.text.into(),
+                self.last_seen.map(|at| at.0).into(),
+                self.shown.into(),
+                self.version.into(),
+            ],
+        )
+    }
 }
 
 /// A session is over.
@@ -117,10 +146,10 @@ pub fn put_outbox(user: UserId, id: u64, target: &str, msg: &str) -> Statement {
     )
 }
 
-/// Users whose outbox is not empty: a host starts them again after a crash. Rows: user id.
+/// Users whose outbox is not empty, or who had sockets: a host starts them again after a crash. Rows: user id.
 #[must_use]
 pub fn with_outbox() -> Statement {
-    Statement::new("SELECT DISTINCT user_id FROM user_outbox", vec![])
+    Statement::new("SELECT user_id FROM user_outbox UNION SELECT user_id FROM user_sockets", vec![])
 }
 
 /// It has arrived.

@@ -71,7 +71,7 @@ impl User {
 fn parse(rows: Vec<Rows>, slept: bool, now: Timestamp) -> Option<Ready> {
     let [sockets, revoked, state, contacts, outbox, listeners, presence]: [Rows; 7] = rows.try_into().ok()?;
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-    let locations = sockets.iter().filter_map(|row| Some((text(row.first())?, row.get(1)?.as_u64()?))).collect();
+    let locations = sockets.iter().filter_map(|row| Some((text(row.first())?, row.get(1)?.as_u64()?, row.get(2)?.as_u64()? != 0))).collect();
     let sockets = super::sockets::Sockets::stored(locations, slept, now);
     let (mut watchers, mut interested) = (Vec::new(), BTreeSet::new());
     for row in listeners.iter().filter(|_| slept) {
@@ -80,9 +80,8 @@ fn parse(rows: Vec<Rows>, slept: bool, now: Timestamp) -> Option<Ready> {
             (_, name) => interested.extend(wire::RoomId::parse(name)),
         }
     }
-    let presence = presence.first().filter(|_| slept);
     Some(Ready {
-        presence: super::presence::Presence::stored(watchers, presence, sockets.any(), now),
+        presence: super::presence::Presence::stored(watchers, presence.first(), sockets.any(), slept, now),
         sockets,
         interested,
         revoked: revoked.iter().filter_map(|row| SessionId::parse(row.first()?.as_str()?)).collect(),

@@ -22,6 +22,8 @@ pub(super) struct Sockets {
 struct Held {
     epoch: u64,
     sockets: u32,
+    /// Sessions without a socket: the gateway is told of everything, but the user is not online by them.
+    kept: u32,
     lease_until: Timestamp,
     /// Stored by an earlier life; the gateway was asked whether it is still true.
     verifying: bool,
@@ -29,10 +31,13 @@ struct Held {
 
 impl Sockets {
     /// What an earlier life stored: to be verified, unless that life only slept; then no lease ends either.
-    pub(super) fn stored(locations: Vec<(String, u64)>, slept: bool, now: Timestamp) -> Self {
+    pub(super) fn stored(locations: Vec<(String, u64, bool)>, slept: bool, now: Timestamp) -> Self {
         let lease_until = lease(slept, now);
-        let held = |epoch| Held { epoch, sockets: 1, lease_until, verifying: !slept };
-        Self { at: locations.into_iter().map(|(gateway, epoch)| (gateway, held(epoch))).collect(), version: 1 }
+        let held = |epoch, live: bool| {
+            let (sockets, kept) = if live { (1, 0) } else { (0, 1) };
+            Held { epoch, sockets, kept, lease_until, verifying: !slept }
+        };
+        Self { at: locations.into_iter().map(|(gateway, epoch, live)| (gateway, held(epoch, live))).collect(), version: 1 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -41,7 +46,7 @@ impl Sockets {
 
     /// Whether any socket is known to live.
     pub(super) fn any(&self) -> bool {
-        self.at.values().any(|held| !held.verifying)
+        self.at.values().any(|held| !held.verifying && held.sockets > 0)
     }
 
     pub(super) fn verifying(&self) -> bool {
@@ -85,7 +90,7 @@ impl User {
         if version < ready.min_version || ready.revoked.contains(&session) {
             return self.refuse(&from, call, session_over());
         }
-        self.register(at, sockets, now);
+        self.register(at, (sockets, 0), now);
         self.presence_changed(now, None);
         let State::Ready(ready) = &mut self.state else { return };
         match &ready.sees {
@@ -100,9 +105,10 @@ impl User {
         }
     }
 
-    pub(super) fn renew(&mut self, from: &ObjectId, call: CallKey, at: Location, sockets: u32, now: Timestamp) {
-        if sockets > 0 {
-            self.register(at, sockets, now);
+    /// `held`: sockets and kept sessions.
+    pub(super) fn renew(&mut self, from: &ObjectId, call: CallKey, at: Location, held: (u32, u32), now: Timestamp) {
+        if held != (0, 0) {
+            self.register(at, held, now);
             self.presence_changed(now, None);
         }
         self.fx.reply(from, call, Message::Done);
@@ -113,7 +119,7 @@ impl User {
         from: &ObjectId,
         call: CallKey,
         at: &Location,
-        sockets: u32,
+        (sockets, kept): (u32, u32),
         clean: bool,
         now: Timestamp,
     ) {
@@ -122,28 +128,40 @@ impl User {
             // A gateway in a later life speaks for the earlier one too.
             && held.epoch <= at.epoch
         {
-            held.sockets = sockets;
+            let before = std::mem::replace(&mut held.sockets, sockets);
+            held.kept = kept;
             if sockets == 0 {
-                self.drop_location(&at.gateway.clone());
-                self.presence_changed(now, Some(clean));
+                if kept == 0 {
+                    self.drop_location(&at.gateway);
+                } else if before > 0 {
+                    self.fx.persist(vec![sql::user::put_socket(self.id, &at.gateway, at.epoch, false)]);
+                }
+                // Offline since the last socket went, not since its session was given up.
+                if before > 0 {
+                    self.presence_changed(now, Some(clean));
+                }
             }
         }
         self.fx.reply(from, call, Message::Done);
     }
 
-    fn register(&mut self, at: Location, sockets: u32, now: Timestamp) {
+    fn register(&mut self, at: Location, (sockets, kept): (u32, u32), now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
         let known = ready.sockets.at.get(&at.gateway);
         if known.is_some_and(|held| held.epoch > at.epoch) {
             return;
         }
         let moved = known.is_none_or(|held| held.epoch != at.epoch);
+        let live = sockets > 0;
+        let stored = !moved && known.is_some_and(|held| (held.sockets > 0) == live);
         let lease_until = lease(self.sleeps, now);
-        ready.sockets.at.insert(at.gateway.clone(), Held { epoch: at.epoch, sockets, lease_until, verifying: false });
+        ready.sockets.at.insert(at.gateway.clone(), Held { epoch: at.epoch, sockets, kept, lease_until, verifying: false });
         if moved {
             ready.sockets.version += 1;
             self.tell_rooms();
-            self.fx.persist(vec![sql::user::put_socket(self.id, &at.gateway, at.epoch)]);
+        }
+        if !stored {
+            self.fx.persist(vec![sql::user::put_socket(self.id, &at.gateway, at.epoch, live)]);
         }
     }
 
@@ -174,13 +192,13 @@ impl User {
             return;
         };
         match result {
-            Ok(Message::Present { epoch: life, sockets }) if sockets > 0 => {
-                self.register(Location { gateway: gateway.to_owned(), epoch: life }, sockets, now);
+            Ok(Message::Present { epoch: life, sockets, kept }) if sockets + kept > 0 => {
+                self.register(Location { gateway: gateway.to_owned(), epoch: life }, (sockets, kept), now);
                 let State::Ready(ready) = &mut self.state else { return };
                 if let Some(held) = ready.sockets.at.get_mut(gateway) {
                     held.verifying = false;
                 }
-                self.presence_changed(now, None);
+                self.presence_changed(now, (sockets == 0).then_some(false));
             }
             Err(CallError::Lost | CallError::Overloaded) => {
                 // Unknown: the lease decides, unless the gateway speaks before.

@@ -2,6 +2,7 @@
 
 mod outbox;
 mod sleep;
+mod states;
 
 use wire::{ErrorCode, RoomId, SessionId, Timestamp, UserId, uuid_v7};
 
@@ -122,7 +123,7 @@ fn a_clean_close_is_visible_within_two_seconds_and_a_lost_one_waits() {
         let mut host = Host::new();
         up(&mut host, SESSION);
         host.ask(&gateway(), Message::Watch { at: at() });
-        host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean });
+        host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean, kept: 0 });
         host.alarm_at(before);
         assert!(host.told(Kind::Gateway).is_empty(), "clean={clean}");
         host.alarm_at(after);
@@ -135,7 +136,7 @@ fn a_reconnect_in_time_is_no_flap() {
     let mut host = Host::new();
     up(&mut host, SESSION);
     host.ask(&gateway(), Message::Watch { at: at() });
-    host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean: false });
+    host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean: false, kept: 0 });
     host.now = host.now.plus_ms(5_000);
     up(&mut host, SESSION);
     host.alarm_at(30_000);
@@ -247,6 +248,6 @@ fn a_membership_that_ends_is_answered_with_where_the_sockets_are_and_its_room_is
     assert!(here(host.ask(&object, Message::MembershipChanged { room, gone: true, about: vec![id(3)] })));
     assert!(matches!(&host.told(Kind::Gateway)[..], [Message::Sees { sees, .. }] if *sees == [id(2)]));
     host.seen.clear();
-    host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean: true });
+    host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean: true, kept: 0 });
     assert!(host.told(Kind::Room).is_empty());
 }

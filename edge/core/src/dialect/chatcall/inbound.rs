@@ -9,7 +9,8 @@ use crate::content;
 use crate::dialect::fields::{bare_room, message_ids, object, room, seq, text};
 use crate::dialect::{Command, Cursors};
 use crate::error::Failure;
-use crate::objects::{MessageChange, ReadUpTo};
+use crate::limits::STATUS_TEXT_CODE_POINTS;
+use crate::objects::{MessageChange, PresenceState, ReadUpTo};
 use crate::settings::Settings;
 
 type Parsed = Result<Command, Failure>;
@@ -89,6 +90,26 @@ pub fn read_up_to(up_to: Option<&Value>) -> Result<ReadUpTo, Failure> {
 pub(super) fn mark_delivered(args: &[Value], _settings: &Settings) -> Parsed {
     let payload = object(args)?;
     Ok(Command::MarkDelivered { room: room(payload)?, up_to: seq(payload.get("upTo"), "upTo")? })
+}
+
+pub(super) fn set_presence(args: &[Value], _settings: &Settings) -> Parsed {
+    let payload = object(args)?;
+    let state = payload.get("state").and_then(Value::as_str).and_then(PresenceState::from_word);
+    let state = state
+        .filter(|state| state.may_be_chosen())
+        .ok_or_else(|| Failure::invalid("state", "One of online, away, dnd, invisible is expected"))?;
+    let text = match payload.get("text") {
+        None => None,
+        Some(Value::Null) => Some(String::new()),
+        Some(Value::String(text))
+            if text.chars().take(STATUS_TEXT_CODE_POINTS + 1).count() <= STATUS_TEXT_CODE_POINTS
+                && !text.chars().any(char::is_control) =>
+        {
+            Some(text.clone())
+        }
+        Some(_) => return Err(Failure::invalid("text", "At most 200 characters without control characters are expected")),
+    };
+    Ok(Command::SetPresence { state, text })
 }
 
 pub(super) fn renew(args: &[Value], _settings: &Settings) -> Parsed {

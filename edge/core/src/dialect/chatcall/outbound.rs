@@ -6,7 +6,7 @@ use serde::Serialize;
 use wire::{Conversation, Member, Message, MessageId, PublicUser, Reaction, RoomId, Timestamp, UserId};
 
 use crate::dialect::{Answer, Resumed, ServerEvent};
-use crate::objects::{ContactNews, Removal, RoomEvent};
+use crate::objects::{ContactNews, PresenceState, Removal, RoomEvent, Shown};
 
 /// Writes the arguments and names the event.
 pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'static str> {
@@ -49,6 +49,11 @@ pub(super) fn encode(event: &ServerEvent<'_>, args: &mut Vec<u8>) -> Option<&'st
         ServerEvent::Presence { user, online } => {
             write(args, &User { user_id: *user });
             Some(if *online { "presence:online" } else { "presence:offline" })
+        }
+        ServerEvent::PresenceState { user, shown } => {
+            let Shown { state, last_seen, text } = shown;
+            write(args, &Presence { user_id: *user, state: *state, last_seen: *last_seen, text: text.as_deref() });
+            Some("presence:state")
         }
         ServerEvent::Contact { news: ContactNews::Asked { by, at } } => {
             let user = PublicUser {
@@ -214,6 +219,15 @@ struct ContactRequest {
 struct ContactUpdated<'a> {
     user_id: UserId,
     status: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Presence<'a> {
+    user_id: UserId,
+    state: PresenceState,
+    last_seen: Option<Timestamp>,
+    text: Option<&'a str>,
 }
 
 #[derive(Serialize)]

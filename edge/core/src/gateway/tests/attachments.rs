@@ -204,7 +204,7 @@ fn an_idle_gateway_says_so() {
     let socket = bench.client(1);
     assert!(!crate::object::Object::is_idle(&bench.gateway, bench.now));
     bench.step(crate::object::Input::SocketClosed { socket, clean: true });
-    bench.advance(60_000);
+    bench.advance(crate::limits::RECOVERY_MS + 60_000);
     assert!(crate::object::Object::is_idle(&bench.gateway, bench.now));
     assert_eq!(crate::object::Object::poll_timeout(&bench.gateway), None);
 }

@@ -77,6 +77,14 @@ fn verify(token: &str, _settings: &Settings, now: Timestamp) -> Result<Claims, F
     Ok(Claims { user: user(n), username, session: session(s), version: 1, expires: Timestamp(expires) })
 }
 
+/// The event in a packet, and its offset; `hb` and what is said before authentication have none.
+pub(super) fn event(packet: &str) -> (Value, Option<String>) {
+    let mut event: Value = serde_json::from_str(packet.strip_prefix("42").expect(packet)).expect(packet);
+    let parts = event.as_array_mut().expect(packet);
+    let offset = parts.pop_if(|last| last.is_string() && *last != "hb");
+    (event, offset.map(|offset| offset.as_str().unwrap_or_default().to_owned()))
+}
+
 /// What the gateway did, by addressee.
 pub(super) struct Bench {
     pub(super) gateway: Gateway,
@@ -212,10 +220,10 @@ impl Bench {
         frames.into_iter().map(text).collect()
     }
 
-    /// Events since the last time, as `[name, args..]`; pings are left out.
+    /// Events since the last time, as `[name, args..]` without their offsets; pings are left out.
     pub(super) fn events(&mut self, socket: SocketId) -> Vec<Value> {
         let texts = self.texts(socket).into_iter().filter(|text| text != "2");
-        texts.map(|text| serde_json::from_str(text.strip_prefix("42").expect(&text)).expect(&text)).collect()
+        texts.map(|text| event(&text).0).collect()
     }
 
     /// The acknowledgement `id` among the frames since the last time.

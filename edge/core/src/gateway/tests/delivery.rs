@@ -210,9 +210,9 @@ fn verify_counts_the_sockets_of_a_user() {
     bench.client(1);
     bench.client(1);
     bench.user_says(user(1), Message::Verify { user: user(1) });
-    assert_eq!(bench.replies.pop(), Some(Message::Present { epoch: EPOCH, sockets: 2 }));
+    assert_eq!(bench.replies.pop(), Some(Message::Present { epoch: EPOCH, sockets: 2, kept: 0 }));
     bench.user_says(user(2), Message::Verify { user: user(2) });
-    assert_eq!(bench.replies.pop(), Some(Message::Present { epoch: EPOCH, sockets: 0 }));
+    assert_eq!(bench.replies.pop(), Some(Message::Present { epoch: EPOCH, sockets: 0, kept: 0 }));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, user};
 use crate::object::{CallError, CallKey, SocketId};
-use crate::objects::{self, Message};
+use crate::objects::{self, Message, PresenceState, Shown};
 
 fn watch(bench: &mut Bench, n: u64) -> Option<CallKey> {
     let found = bench.take(|to, msg| {
@@ -14,7 +14,14 @@ fn watch(bench: &mut Bench, n: u64) -> Option<CallKey> {
 }
 
 fn is(n: u64, version: u64, online: bool) -> Message {
-    Message::Presence { user: user(n), epoch: 1, version, online, audience: None }
+    Message::Presence { user: user(n), epoch: 1, version, online, shown: None, audience: None }
+}
+
+/// E-012 or E-013, and E-054.
+fn news(n: u64, online: bool, last_seen: Value) -> [Value; 2] {
+    let (event, state) = if online { ("presence:online", "online") } else { ("presence:offline", "offline") };
+    let state = json!({"userId": user(n), "state": state, "lastSeen": last_seen, "text": null});
+    [json!([event, {"userId": user(n)}]), json!(["presence:state", state])]
 }
 
 fn list(bench: &mut Bench, socket: SocketId) -> Option<Value> {
@@ -41,7 +48,7 @@ fn the_acknowledgement_has_the_list_too() {
     let socket = bench.client(1);
     bench.emit(socket, Some(4), json!(["presence:getOnline"]));
     let texts = bench.texts(socket);
-    assert_eq!(texts, [r#"42["presence:onlineList",[]]"#, "434[[]]"]);
+    assert!(texts[0].starts_with(r#"42["presence:onlineList",[],""#) && texts[1] == "434[[]]", "{texts:?}");
 }
 
 #[test]
@@ -53,7 +60,7 @@ fn a_silent_user_delays_the_list_by_the_call_timeout_at_most() {
     assert_eq!(list(&mut bench, socket), Some(json!([])));
     // Later it is found to be online after all.
     bench.user_says(user(2), is(2, 1, true));
-    assert_eq!(bench.events(socket), [json!(["presence:online", {"userId": user(2)}])]);
+    assert_eq!(bench.events(socket), news(2, true, Value::Null));
 }
 
 #[test]
@@ -65,17 +72,19 @@ fn a_user_is_watched_once_however_many_sockets_may_see_it() {
     bench.reply(call, is(9, 1, false));
     bench.user_says(user(9), is(9, 2, true));
     for socket in &sockets {
-        assert_eq!(bench.events(*socket), [json!(["presence:online", {"userId": user(9)}])]);
+        assert_eq!(bench.events(*socket), news(9, true, Value::Null));
     }
     bench.user_says(user(9), is(9, 3, false));
     bench.user_says(user(9), is(9, 2, true));
-    assert_eq!(bench.events(sockets[0]), [json!(["presence:offline", {"userId": user(9)}])], "older ones are ignored");
+    assert_eq!(bench.events(sockets[0]), news(9, false, Value::Null), "older ones are ignored");
     for socket in &sockets[..2] {
         bench.step(crate::object::Input::SocketClosed { socket: *socket, clean: true });
     }
     let unwatched = |bench: &mut Bench| bench.take(|_, msg| matches!(msg, Message::Unwatch { .. }).then_some(()));
     assert!(unwatched(&mut bench).is_none(), "user 2 still sees it");
     bench.step(crate::object::Input::SocketClosed { socket: sockets[2], clean: true });
+    assert!(unwatched(&mut bench).is_none(), "what happens is kept for it");
+    bench.advance(crate::limits::RECOVERY_MS);
     assert!(unwatched(&mut bench).is_some());
 }
 
@@ -86,7 +95,7 @@ fn only_permitted_watchers_are_told() {
     let call = watch(&mut bench, 9).expect("asked");
     bench.reply(call, is(9, 1, false));
     bench.user_says(user(9), is(9, 2, true));
-    assert_eq!(bench.events(sees).len(), 1);
+    assert_eq!(bench.events(sees).len(), 2);
     assert_eq!(bench.events(blind), Vec::<Value>::new());
 }
 
@@ -98,10 +107,10 @@ fn people_who_come_into_sight_or_leave_it_are_announced() {
     bench.reply(call, is(2, 1, true));
     assert_eq!(bench.events(socket), Vec::<Value>::new(), "the list is asked for");
     bench.user_says(user(1), Message::Sees { user: user(1), sees: vec![user(3)], gone: Vec::new() });
-    assert_eq!(bench.events(socket), [json!(["presence:offline", {"userId": user(2)}])]);
+    assert_eq!(bench.events(socket), news(2, false, json!(bench.now)), "as if it had left");
     let call = watch(&mut bench, 3).expect("asked");
     bench.reply(call, is(3, 1, true));
-    assert_eq!(bench.events(socket), [json!(["presence:online", {"userId": user(3)}])]);
+    assert_eq!(bench.events(socket), news(3, true, Value::Null));
 }
 
 #[test]
@@ -160,4 +169,76 @@ fn a_half_open_socket_is_found_in_time_and_no_return_is_waited_for() {
     assert_eq!(bench.closed[&socket], 4000);
     let down = bench.take(|_, msg| if let Message::SocketDown { clean, .. } = msg { Some(*clean) } else { None });
     assert_eq!(down.map(|(_, clean)| clean), Some(true));
+}
+
+#[test]
+fn a_storm_of_connects_costs_each_its_contacts_and_is_no_broadcast() {
+    let mut bench = Bench::new();
+    let users = 1_000;
+    let contacts = |n: u64| [n.saturating_sub(1), n + 1].into_iter().filter(move |other| (1..=users).contains(other)).collect::<Vec<u64>>();
+    let mut calls = 0;
+    let sockets: Vec<SocketId> = (1..=users)
+        .map(|n| {
+            let socket = bench.client_seeing(n, &contacts(n));
+            calls += 1;
+            while let Some((call, who)) = bench.take(|to, msg| matches!(msg, Message::Watch { .. }).then(|| to.clone())) {
+                calls += 1;
+                let other = (1..=users).find(|n| objects::user(user(*n)) == who).expect("a user");
+                bench.reply(call, is(other, 1, false));
+            }
+            socket
+        })
+        .collect();
+    assert!(bench.asked.is_empty() && calls <= users * 3, "{calls} calls");
+    // Each User pushes that it is online, once to this gateway.
+    (1..=users).for_each(|n| bench.user_says(user(n), is(n, 2, true)));
+    let frames: usize = sockets.iter().map(|socket| bench.events(*socket).len()).sum();
+    assert_eq!(frames as u64, 2 * (2 * users - 2), "E-012 and E-054 of each contact, nothing of strangers");
+}
+
+#[test]
+fn a_state_is_told_without_a_coming_or_going() {
+    let mut bench = Bench::new();
+    let socket = bench.client_seeing(1, &[2]);
+    let call = watch(&mut bench, 2).expect("asked");
+    bench.reply(call, is(2, 1, true));
+    let shown = |state, text: Option<&str>| Shown { state, last_seen: None, text: text.map(str::to_owned) };
+    let says = |bench: &mut Bench, version, shown: Shown| {
+        let online = shown.state != PresenceState::Offline;
+        bench.user_says(user(2), Message::Presence { user: user(2), epoch: 1, version, online, shown: Some(shown), audience: None });
+    };
+    says(&mut bench, 2, shown(PresenceState::Away, Some("x")));
+    let state = json!({"userId": user(2), "state": "away", "lastSeen": null, "text": "x"});
+    assert_eq!(bench.events(socket), [json!(["presence:state", state])]);
+    says(&mut bench, 2, shown(PresenceState::Away, Some("x")));
+    assert_eq!(bench.events(socket), Vec::<Value>::new(), "a repeated push");
+    says(&mut bench, 3, shown(PresenceState::InCall, None));
+    assert_eq!(bench.events(socket)[0][1]["state"], "in_call");
+    says(&mut bench, 4, shown(PresenceState::Offline, None));
+    assert_eq!(bench.events(socket).len(), 2);
+    let now = bench.now;
+    says(&mut bench, 5, Shown { last_seen: Some(now), ..Shown::default() });
+    assert_eq!(bench.events(socket), Vec::<Value>::new(), "nobody hears how long somebody was gone before");
+}
+
+#[test]
+fn presence_set_goes_to_the_own_user_and_is_acknowledged_by_it() {
+    let mut bench = Bench::with(crate::settings::Settings::default());
+    let socket = bench.client(1);
+    let set = |bench: &mut Bench, ack| bench.emit(socket, Some(ack), json!(["presence:set", {"state": "dnd", "text": null}]));
+    set(&mut bench, 1);
+    let asked = bench.take(|to, msg| (*to == objects::user(user(1))).then(|| msg.clone()));
+    let (call, msg) = asked.expect("asked");
+    assert_eq!(msg, Message::SetPresence { state: PresenceState::Dnd, text: Some(String::new()) });
+    bench.reply(call, Message::Done);
+    assert_eq!(bench.ack(socket, 1), json!({"ok": true}));
+    set(&mut bench, 2);
+    let (call, ()) = bench.take(|_, msg| matches!(msg, Message::SetPresence { .. }).then_some(())).expect("asked");
+    bench.fail(call, CallError::Lost);
+    assert_eq!(bench.ack(socket, 2)["error"]["code"], "NODE_UNAVAILABLE");
+    for ack in 3..=u64::from(crate::limits::PRESENCE_SETS_PER_MINUTE) {
+        set(&mut bench, ack);
+    }
+    set(&mut bench, 99);
+    assert_eq!(bench.ack(socket, 99)["error"]["code"], "RATE_LIMITED");
 }

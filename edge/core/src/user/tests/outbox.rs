@@ -133,7 +133,7 @@ fn whoever_asks_for_presence_does_not_watch() {
     up(&mut host, SESSION);
     let asked = host.ask(&ObjectId::new(Kind::Http, HANDLER), Message::AskPresence { by: id(2) });
     assert!(matches!(asked, Some(Message::Presence { online: true, .. })));
-    host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean: true });
+    host.ask(&gateway(), Message::SocketDown { at: at(), sockets: 0, clean: true, kept: 0 });
     host.alarm_at(2_000);
     assert!(host.told(Kind::Gateway).is_empty());
 }

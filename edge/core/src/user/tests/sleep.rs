@@ -148,7 +148,7 @@ impl Host {
     }
 
     fn down(&mut self, clean: bool) {
-        self.ask(gateway(), Message::SocketDown { at: at("gw-0"), sockets: 0, clean });
+        self.ask(gateway(), Message::SocketDown { at: at("gw-0"), sockets: 0, clean, kept: 0 });
     }
 
     fn watched(&mut self) {
@@ -278,10 +278,10 @@ fn a_later_life_of_a_gateway_speaks_for_the_earlier_one() {
     host.up();
     host.wake();
     let later = Location { epoch: 6, ..at("gw-0") };
-    host.ask(gateway(), Message::SocketDown { at: later, sockets: 0, clean: false });
+    host.ask(gateway(), Message::SocketDown { at: later, sockets: 0, clean: false, kept: 0 });
     assert!(host.storage.sockets.is_empty());
     host.up();
     let earlier = Location { epoch: 4, ..at("gw-0") };
-    host.ask(gateway(), Message::SocketDown { at: earlier, sockets: 0, clean: false });
+    host.ask(gateway(), Message::SocketDown { at: earlier, sockets: 0, clean: false, kept: 0 });
     assert_eq!(host.storage.sockets.len(), 1, "an earlier one does not speak for a later one");
 }
