@@ -235,6 +235,7 @@ describe('presence states', { ...needs('objects'), concurrency: 6 }, () => {
     await a.next('presence:state', state(bob, 'away'));
     b.close();
     await a.next('presence:offline', about(bob), { ms: 4_000 });
+    await a.next('presence:state', state(bob, 'offline'));
     const mark = a.mark;
     const again = await bob.connect();
     await a.next('presence:online', about(bob), { from: mark });

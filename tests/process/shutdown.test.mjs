@@ -24,7 +24,7 @@ describe('SIGTERM', { concurrency: 4 }, () => {
     assert.deepEqual(Object.keys(event), ['reconnectAfterMs']);
     assert.ok(event.reconnectAfterMs > 0);
     const packet = await raw.until((one) => one.includes('server:draining'));
-    assert.match(packet, /^42\["server:draining",\{"reconnectAfterMs":\d+\}\]$/);
+    assert.match(packet, /^42\["server:draining",\{"reconnectAfterMs":\d+\},"[0-9a-z]+"\]$/);
     assert.equal(await raw.ended(10_000), 1012);
     assert.equal(await a.next('$disconnect'), 'transport close');
     assert.deepEqual(await stopping, { code: 0, signal: null });

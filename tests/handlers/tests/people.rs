@@ -90,7 +90,7 @@ fn contacts_are_listed_with_presence() {
     for (other, status) in [(&ben, "accepted"), (&cem, "accepted"), (&dan, "in")] {
         contact(&world, &ann, other, status);
     }
-    let presence = |online| Message::Presence { user: UserId(ben.id.0), epoch: 1, version: 1, online, audience: None };
+    let presence = |online| Message::Presence { user: UserId(ben.id.0), epoch: 1, version: 1, online, audience: None, shown: None };
     world.answers.borrow_mut().extend([Ok(presence(true)), Err(CallError::Lost)]);
     let row = |of: &Person, name: &str, presence: &str| {
         json!({"id": of.id, "username": name, "avatar_url": null, "status": "", "display_name": name, "presence": presence})

@@ -203,7 +203,7 @@ fn more_than_is_kept_begins_anew() {
     while bytes <= limits::RECOVERY_BYTES {
         seq += 1;
         let mut long = numbered(room(1), seq);
-        let objects::RoomEvent::Message { message } = &mut long.event else { panic!("a message") };
+        let RoomEvent::Message { message } = &mut long.event else { panic!("a message") };
         message.content = "x".repeat(30_000);
         bytes += 30_000;
         bench.deliver_batch(room(1), &[1], seq, vec![long], vec![]);
