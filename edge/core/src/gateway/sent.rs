@@ -77,6 +77,11 @@ impl Log {
         }
     }
 
+    /// Nobody is left who could ask.
+    pub(super) fn clear(&mut self) {
+        *self = Self { first: self.next(), now: self.now, ..Self::default() };
+    }
+
     fn drop_first(&mut self) {
         if let Some(packet) = self.packets.pop_front() {
             self.bytes -= bytes(&packet.texts);

@@ -10,7 +10,11 @@ use crate::objects::{self, Message};
 impl Gateway {
     pub(super) fn sweep(&mut self, now: Timestamp) {
         self.rates.purge(now);
-        self.log.trim();
+        if self.conns.is_empty() {
+            self.log.clear();
+        } else {
+            self.log.trim();
+        }
         self.last_words.retain(|_, (_, until)| *until > now);
         if self.settings.hibernates {
             self.tell_down_again(now);
