@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use edge_core::object::{self as core, CallKey, Kind, ObjectId, RequestId, SocketId};
+use edge_core::object::{self as core, CallKey, ObjectId, RequestId, SocketId};
 use edge_core::objects::Message;
 use edge_core::settings::Settings;
 use edge_core::shard::Shard;

@@ -7,24 +7,13 @@ use super::super::RECENT;
 use super::{Host, ROOM, actor, code, stored_messages, text, user};
 use crate::limits;
 use crate::object::{CallKey, Input, Kind, Object, ObjectId, Output};
-use crate::objects::{Message, MessageChange, NewMessage, Numbered, Profile, RoomEvent};
+use crate::objects::{Message, MessageChange, NewMessage, Numbered, RoomEvent};
 use crate::sql::{Row, Rows, Statement, Value};
 
 /// 1 owns it.
 fn group(members: u64) -> Host {
     let mut host = Host::new(true);
-    let members = (1..=members)
-        .map(|n| Profile {
-            id: user(n),
-            username: format!("user{n}"),
-            display_name: format!("User {n}"),
-            avatar_url: None,
-            status: String::new(),
-            receipts: true,
-        })
-        .collect();
-    let msg = Message::Create { kind: ConversationType::Group, name: None, by: user(1), members };
-    assert!(matches!(host.ask_as(Kind::Http, msg), Message::View { .. }));
+    host.create_as(ConversationType::Group, &(1..=members).collect::<Vec<u64>>());
     host
 }
 
