@@ -76,6 +76,8 @@ pub struct Seat {
     pub left_reason: Option<Removal>,
     pub delivered_seq: u64,
     pub read_seq: u64,
+    /// As it was when this life was loaded.
+    pub read_at: Option<Timestamp>,
     pub blocks: bool,
     pub muted_until: Option<Timestamp>,
     pub level: Level,
@@ -423,9 +425,7 @@ impl Room {
         if ready.blocked.is_some() {
             return;
         }
-        if ready.marks.flush_at().is_some_and(|at| at <= now) {
-            self.flush_marks(now);
-        }
+        self.marks_alarm(now);
         self.index_alarm(now);
         let State::Ready(ready) = &mut self.state else { return };
         ready.audience_alarm(&mut self.fx, self.id, self.settings.hibernates, now);

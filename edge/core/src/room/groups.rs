@@ -246,6 +246,7 @@ impl Seat {
             left_reason: None,
             delivered_seq: 0,
             read_seq: 0,
+            read_at: None,
             blocks: false,
             receipts: who.receipts,
             muted_until: None,

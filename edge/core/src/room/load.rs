@@ -58,6 +58,9 @@ impl Room {
             Loaded::Ready(ready) => {
                 let mut ready = ready;
                 ready.recall_untold(now);
+                if waiting.is_empty() {
+                    ready.recall_reading(now);
+                }
                 ready.locate_all(&mut self.fx, self.id, self.settings.hibernates, now);
                 let load = self.fx.load(Store::People, projection::projected(self.id));
                 ready.reads.insert(load, Read::Reconcile);
@@ -249,6 +252,7 @@ fn parse_seat(row: &Row) -> Option<(UserId, Seat)> {
             left_reason: row.get(17)?.as_str().map(projection::removal_from),
             delivered_seq: number(10)?,
             read_seq: number(11)?,
+            read_at: number(18).map(Timestamp),
             blocks: number(12)? & 1 != 0,
             receipts: number(12)? & 2 == 0,
             muted_until: number(15).map(Timestamp),

@@ -1,10 +1,13 @@
 //! Watermarks: delivered and read, per member. They only rise (M7). What was read is stored before its ack; what was
-//! delivered is stored and told at most once per [`limits::MARKS_COALESCE_MS`].
+//! delivered is stored and told at most once per [`limits::MARKS_COALESCE_MS`]. Where objects sleep every delivery to a
+//! gateway is paid for, and what was read is told as rarely too, or with the next event: a room in which ten people read
+//! at the same time would cost ten times as many deliveries.
 
-use wire::{MessageId, Timestamp, UserId};
+use wire::{MessageId, RoomId, Timestamp, UserId};
 
 use super::history::Read;
-use super::{Ready, Room, State};
+use super::{Ready, Room, Seat, State};
+use crate::effects::Effects;
 use crate::error::Failure;
 use crate::limits;
 use crate::map::Map;
@@ -15,16 +18,22 @@ use crate::sql::{self, Rows};
 /// Ids listed in E-009 when the reader named a seq.
 const READ_IDS: usize = 100;
 
-/// Deliveries that nobody was told of yet.
+/// Marks that nobody was told of yet.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
+    /// Not stored either.
     delivered: Map<UserId, u64>,
     last_flush: Timestamp,
+    /// Of what was read, in its order.
+    untold: Vec<LiveEvent>,
+    last_told: Timestamp,
 }
 
 impl Dirty {
     pub(super) fn flush_at(&self) -> Option<Timestamp> {
-        (!self.delivered.is_empty()).then(|| self.last_flush.plus_ms(limits::MARKS_COALESCE_MS))
+        let delivered = (!self.delivered.is_empty()).then_some(self.last_flush);
+        let told = (!self.untold.is_empty()).then_some(self.last_told);
+        Some(delivered.into_iter().chain(told).min()?.plus_ms(limits::MARKS_COALESCE_MS))
     }
 
     pub(super) fn forget(&mut self, user: UserId) {
@@ -32,7 +41,15 @@ impl Dirty {
     }
 
     pub(super) fn is_clean(&self) -> bool {
-        self.delivered.is_empty()
+        self.delivered.is_empty() && self.untold.is_empty()
+    }
+
+    /// What an event may take along.
+    pub(super) fn take_untold(&mut self, now: Timestamp) -> Vec<LiveEvent> {
+        if !self.untold.is_empty() {
+            self.last_told = now;
+        }
+        std::mem::take(&mut self.untold)
     }
 }
 
@@ -128,8 +145,9 @@ impl Room {
         if delivered_more {
             live.extend(ready.veiled(LiveEvent::Receipts { user, delivered_seq, read_seq }));
         }
-        if !live.is_empty() {
-            ready.deliver(&mut self.fx, self.id, Vec::new(), live);
+        ready.marks.untold.extend(live);
+        if !self.settings.hibernates || now.since(ready.marks.last_told) >= limits::MARKS_COALESCE_MS {
+            ready.tell_reading(&mut self.fx, self.id, now);
         }
     }
 
@@ -148,9 +166,22 @@ impl Room {
         }
     }
 
-    /// Stores and tells what was delivered since the last time.
-    pub(super) fn flush_marks(&mut self, now: Timestamp) {
+    /// Stores and tells what is due.
+    pub(super) fn marks_alarm(&mut self, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
+        if ready.marks.flush_at().is_none_or(|at| at > now) {
+            return;
+        }
+        ready.tell_reading(&mut self.fx, self.id, now);
+        self.flush_marks(now);
+    }
+
+    /// Stores and tells what was delivered since the last time.
+    fn flush_marks(&mut self, now: Timestamp) {
+        let State::Ready(ready) = &mut self.state else { return };
+        if ready.marks.delivered.is_empty() {
+            return;
+        }
         ready.marks.last_flush = now;
         let waiting = std::mem::take(&mut ready.marks.delivered);
         let mut statements = Vec::new();
@@ -179,12 +210,34 @@ impl Room {
 }
 
 impl Ready {
+    fn tell_reading(&mut self, fx: &mut Effects, room: RoomId, now: Timestamp) {
+        let live = self.marks.take_untold(now);
+        self.deliver(fx, room, Vec::new(), live);
+    }
+
+    /// A life that ended with work under way may not have told who had just read.
+    pub(super) fn recall_reading(&mut self, now: Timestamp) {
+        let recent = |seat: &Seat| seat.is_member() && seat.read_at.is_some_and(|at| now.since(at) < 2 * limits::MARKS_COALESCE_MS);
+        let readers: Vec<UserId> = self.members.iter().filter(|(_, seat)| recent(seat)).map(|(user, _)| *user).collect();
+        for user in readers {
+            let Some(&Seat { delivered_seq, read_seq, .. }) = self.member(user) else { continue };
+            let ids = self.others_between(user, 0, read_seq);
+            let live = [LiveEvent::Read { user, ids, up_to: read_seq }, LiveEvent::Receipts { user, delivered_seq, read_seq }];
+            let live: Vec<LiveEvent> = live.into_iter().flat_map(|event| self.veiled(event)).collect();
+            self.marks.untold.extend(live);
+        }
+    }
+
     /// Messages of others that `user` reads by reading up to `seq`, as far as memory knows them.
     fn unread_ids(&self, user: UserId, seq: u64) -> Vec<MessageId> {
         let Some(seat) = self.member(user) else { return Vec::new() };
+        self.others_between(user, seat.read_seq, seq)
+    }
+
+    /// The newest messages of others above `after` and up to `seq`.
+    fn others_between(&self, user: UserId, after: u64, seq: u64) -> Vec<MessageId> {
         let newly = self.recent.iter().rev().filter(|row| row.seq <= seq && row.sender != Some(user));
-        let mut ids: Vec<MessageId> =
-            newly.take_while(|row| row.seq > seat.read_seq).take(READ_IDS).map(|row| row.id).collect();
+        let mut ids: Vec<MessageId> = newly.take_while(|row| row.seq > after).take(READ_IDS).map(|row| row.id).collect();
         ids.reverse();
         ids
     }

@@ -114,7 +114,8 @@ impl Room {
         let message = ready.render(self.id, &row, None);
         self.fx.reply(from, call, Message::Sent { message: message.clone(), repeated: false });
         let event = Numbered { seq: row.seq, event: RoomEvent::Message { message } };
-        ready.deliver(&mut self.fx, self.id, vec![event], Vec::new());
+        let marks = ready.marks.take_untold(now);
+        ready.deliver(&mut self.fx, self.id, vec![event], marks);
         self.index_soon(now);
     }
 }

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use wire::{ConversationType, ErrorCode, MessageKind, RoomId, Timestamp, UserId, uuid_v7};
 
-use super::Room;
+use super::{Room, State};
 use crate::object::{CallError, CallKey, Input, Kind, Object, ObjectId, Output};
 use crate::objects::{Actor, HistoryCursor, LiveEvent, Location, Message, NewMessage, Profile, ReadUpTo};
 use crate::settings::Settings;
@@ -135,6 +135,11 @@ impl Host {
 
     fn send(&mut self, from: u64, content: &str, client_id: Option<&str>) -> Message {
         self.ask(Message::Send { from: actor(from), message: text(content, client_id) })
+    }
+
+    fn head(&self) -> u64 {
+        let State::Ready(ready) = &self.room.state else { panic!("not loaded") };
+        ready.head
     }
 
     /// The call of the batch that was sent to a gateway.

@@ -48,7 +48,8 @@ pub fn load(room: RoomId, recent: usize) -> Vec<Statement> {
         ),
         Statement::new(
             "SELECT user_id, role, username, display_name, avatar_url, status, joined_at, joined_seq, left_at, left_seq, \
-             delivered_seq, read_seq, blocks, changes, own_seq, muted_until, level, left_reason FROM room_members WHERE room_id=?1 ORDER BY user_id",
+             delivered_seq, read_seq, blocks, changes, own_seq, muted_until, level, left_reason, read_at FROM room_members \
+             WHERE room_id=?1 ORDER BY user_id",
             vec![room.into()],
         ),
         Statement::new(message_query!("ORDER BY seq DESC LIMIT ?2"), vec![room.into(), (recent as u64).into()]),

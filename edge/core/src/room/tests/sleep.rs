@@ -1,9 +1,11 @@
 //! Rooms of hosts that let objects sleep.
 
+use wire::{ConversationType, UserId};
+
 use super::{Host, ROOM, user};
 use crate::limits;
 use crate::object::{CallError, CallKey, Input, Kind, Object, ObjectId, Output, PersistError};
-use crate::objects::{self, Location, Message};
+use crate::objects::{self, LiveEvent, Location, Message, ReadUpTo};
 
 fn moved() -> Message {
     Message::Moved { user: user(1), epoch: 1, version: 2, gateways: vec![Location { gateway: "gw-0".into(), epoch: 7 }] }
@@ -74,4 +76,51 @@ fn storage_that_was_out_of_reach_at_a_wake_is_asked_again() {
     host.now = host.now.plus_ms(limits::LOAD_AGAIN_MS);
     host.give(Input::Alarm);
     assert_eq!(loads(&host), 1);
+}
+
+/// What is told when `reader` reads up to `seq`.
+fn told_of(host: &mut Host, reader: u64, seq: u64) -> Vec<LiveEvent> {
+    assert_eq!(host.ask(Message::MarkRead { user: user(reader), up_to: ReadUpTo::Seq(seq) }), Message::Marked { read_seq: seq });
+    live(host)
+}
+
+fn live(host: &Host) -> Vec<LiveEvent> {
+    host.delivered().into_iter().flat_map(|(_, live)| live).collect()
+}
+
+fn readers(live: &[LiveEvent]) -> Vec<(UserId, u64)> {
+    let read = |event: &LiveEvent| if let LiveEvent::Read { user, up_to, .. } = event { Some((*user, *up_to)) } else { None };
+    live.iter().filter_map(read).collect()
+}
+
+#[test]
+fn what_many_read_at_a_time_is_told_at_once_and_then_together() {
+    let mut host = Host::sleeping(true);
+    host.create_as(ConversationType::Group, &[1, 2, 3, 4]);
+    host.send(1, "m", None);
+    let head = host.head();
+    assert_eq!(readers(&told_of(&mut host, 2, head)), [(user(2), head)], "the first one at once");
+    assert!(told_of(&mut host, 3, head).is_empty());
+    assert!(told_of(&mut host, 4, head).is_empty());
+    let at = host.room.poll_timeout();
+    assert_eq!(at, Some(host.now.plus_ms(limits::MARKS_COALESCE_MS)));
+    host.now = at.expect("due");
+    host.seen.clear();
+    host.give(Input::Alarm);
+    assert_eq!(readers(&live(&host)), [(user(3), head), (user(4), head)]);
+    assert_eq!(host.room.poll_timeout(), None);
+}
+
+#[test]
+fn the_next_event_takes_along_what_was_read() {
+    let mut host = Host::sleeping(true);
+    host.create_as(ConversationType::Group, &[1, 2, 3]);
+    host.send(1, "m", None);
+    let head = host.head();
+    told_of(&mut host, 2, head);
+    assert!(told_of(&mut host, 3, head).is_empty());
+    host.send(1, "n", None);
+    let told = host.delivered();
+    assert_eq!((told.len(), &told[0].0, readers(&told[0].1)), (1, &vec![head + 1], vec![(user(3), head)]));
+    assert_eq!(host.room.poll_timeout(), None);
 }
