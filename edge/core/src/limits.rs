@@ -20,7 +20,8 @@ pub const POLL_HOLD_MS: u64 = 25_000;
 pub const ABSENT_IDLE_MS: u64 = 5_000;
 /// A Room asks again where its members are.
 pub const LOCATE_EVERY_MS: u64 = 30_000;
-/// Storage that was out of reach at the start of a life is asked again after this time, where objects sleep.
+/// Storage that was out of reach at the start of a life is asked again after this time: its own where objects sleep, the
+/// people database everywhere.
 pub const LOAD_AGAIN_MS: u64 = 5_000;
 /// A member's User that did not answer is asked again after this time.
 pub const LOCATE_AGAIN_MS: u64 = 1_000;

@@ -21,6 +21,8 @@ const TRIES: u32 = 3;
 const PAUSE_MS: u64 = 300;
 /// How often is looked whether a write under way is done, in milliseconds.
 const TURN_MS: u64 = 2;
+/// More than these do not wait: a life that begins when the database is in reach again repairs the rest.
+const WAITING_ROWS: usize = 5_000;
 /// What a failed write adds to the usual time until the next one, in milliseconds.
 const REST_MS: u64 = 7_000;
 
@@ -43,6 +45,11 @@ impl Projections {
     pub(super) fn due(&self) -> Option<Timestamp> {
         let at = if self.writes < limits::PROJECT_WRITES { self.window } else { self.window.plus_ms(limits::PROJECT_COALESCE_MS) };
         (!self.waiting.is_empty() && !self.writing).then_some(at)
+    }
+
+    /// The database was out of reach for so long that it is better to forget everything.
+    pub(super) fn too_many(&self) -> bool {
+        self.waiting.len() > WAITING_ROWS
     }
 
     fn take(&mut self, now: Timestamp) -> Map<String, Statement> {

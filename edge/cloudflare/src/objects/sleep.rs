@@ -1,5 +1,5 @@
 //! Tasks that keep an object awake, and (`SLEEP=on` in development) sleep after every event that leaves none: what the
-//! runtime may do at any time, done every time.
+//! runtime may do at any time, done every time; and by itself when too many rows of the people database wait.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -44,10 +44,13 @@ impl Host {
     }
 
     pub(super) fn sleep_if_told(&self) {
-        if !self.sleep.always || self.sleep.tasks.get() > 0 || now().since(self.sleep.polled_at.get()) < AWAKE_AFTER_POLL_MS {
+        if self.sleep.tasks.get() > 0 || now().since(self.sleep.polled_at.get()) < AWAKE_AFTER_POLL_MS {
             return;
         }
         let Ok(mut inner) = self.inner.try_borrow_mut() else { return };
+        if !self.sleep.always && !inner.projections.too_many() {
+            return;
+        }
         // The runtime lets 10 s pass, a socket that is not authenticated has 5.
         let nobody_waits = inner.polls.is_empty() && inner.answers.is_empty() && inner.fresh.is_empty();
         if inner.object.is_some() && nobody_waits && inner.held.is_empty() && inner.holding == 0 && self.turns.borrow().is_empty() {

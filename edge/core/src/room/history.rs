@@ -150,7 +150,7 @@ impl Room {
     pub(super) fn read_done(&mut self, read: Read, result: Result<Vec<Rows>, PersistError>, now: Timestamp) {
         let rows = match result {
             Ok(rows) => rows,
-            Err(_) => return self.read_failed(read, ErrorCode::NodeUnavailable),
+            Err(_) => return self.read_failed(read, ErrorCode::NodeUnavailable, now),
         };
         match read {
             Read::Reconcile => self.reconcile(&rows),
@@ -188,7 +188,7 @@ impl Room {
         }
     }
 
-    fn read_failed(&mut self, read: Read, code: ErrorCode) {
+    fn read_failed(&mut self, read: Read, code: ErrorCode, now: Timestamp) {
         match read {
             Read::History { from, call, .. }
             | Read::Pull { from, call, .. }
@@ -196,7 +196,8 @@ impl Room {
             | Read::Edits { from, call }
             | Read::Look { from, call, .. } => self.refuse(&from, call, code),
             Read::Index { .. } => self.index_failed(),
-            Read::ReadCount { .. } | Read::Reconcile => {}
+            Read::Reconcile => self.reconcile_later(now),
+            Read::ReadCount { .. } => {}
         }
     }
 }

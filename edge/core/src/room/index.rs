@@ -54,7 +54,17 @@ impl Room {
         if let State::Ready(ready) = &mut self.state
             && ready.index.due.take_if(|at| *at <= now).is_some()
         {
+            if ready.index.upto.is_none() && !ready.reads.values().any(|read| matches!(read, Read::Reconcile)) {
+                return ready.ask_what_is_projected(&mut self.fx, self.id);
+            }
             self.index();
+        }
+    }
+
+    /// The people database is out of reach: until it has answered nothing is entered, and nothing waits in memory.
+    pub(super) fn reconcile_later(&mut self, now: Timestamp) {
+        if let State::Ready(ready) = &mut self.state {
+            ready.index.due = Some(now.plus_ms(limits::LOAD_AGAIN_MS));
         }
     }
 

@@ -6,6 +6,7 @@ use wire::{MessageId, MessageKind, Timestamp, UserId};
 
 use super::events::parse_events;
 use super::{Keys, MessageIds, Meta, RECENT, Ready, Room, Seat, State, Stored, Waits, history::Read, reactions};
+use crate::effects::Effects;
 use crate::limits;
 use crate::map::Map;
 use crate::object::{Input, PersistError, Store};
@@ -62,8 +63,7 @@ impl Room {
                     ready.recall_reading(now);
                 }
                 ready.locate_all(&mut self.fx, self.id, self.settings.hibernates, now);
-                let load = self.fx.load(Store::People, projection::projected(self.id));
-                ready.reads.insert(load, Read::Reconcile);
+                ready.ask_what_is_projected(&mut self.fx, self.id);
                 State::Ready(ready)
             }
             Loaded::Damaged => State::New,
@@ -184,6 +184,11 @@ fn parse(rows: Vec<Rows>, room: wire::RoomId, seed: [u8; 32]) -> Loaded {
 }
 
 impl Ready {
+    pub(super) fn ask_what_is_projected(&mut self, fx: &mut Effects, room: wire::RoomId) {
+        let load = fx.load(Store::People, projection::projected(room));
+        self.reads.insert(load, Read::Reconcile);
+    }
+
     /// A conversation without events.
     pub(super) fn empty(
         meta: Meta,

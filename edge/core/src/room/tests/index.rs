@@ -2,7 +2,7 @@
 
 use super::{Host, stored_messages, user};
 use crate::limits;
-use crate::object::{Input, Object, Output, Store};
+use crate::object::{Input, Object, Output, PersistError, Store};
 use crate::objects::{Message, MessageChange};
 use crate::sql::{Row, Value};
 
@@ -91,8 +91,8 @@ fn a_changed_message_is_entered_again() {
 }
 
 #[test]
-fn a_life_after_a_crash_enters_what_the_index_does_not_have() {
-    for sleeps in [false, true] {
+fn a_life_after_a_crash_enters_what_the_index_does_not_have_as_soon_as_it_is_in_reach() {
+    for (sleeps, out_of_reach) in [(false, false), (true, false), (false, true), (true, true)] {
         let new = |located| if sleeps { Host::sleeping(located) } else { Host::new(located) };
         let mut before = new(true);
         before.create(&[1, 2]);
@@ -102,7 +102,7 @@ fn a_life_after_a_crash_enters_what_the_index_does_not_have() {
             rows.extend(stored_messages(&before));
         }
         let mut host = new(true);
-        let mut loads = 0;
+        let (mut loads, mut asked) = (0, 0);
         let mut pending = vec![Input::Alarm];
         let mut found = Vec::new();
         while let Some(input) = pending.pop() {
@@ -119,7 +119,12 @@ fn a_life_after_a_crash_enters_what_the_index_does_not_have() {
                         let page = rows.iter().filter(|row| row[0].as_u64().is_some_and(|seq| seq > after && seq <= upto));
                         pending.push(Input::Loaded { load: *load, result: Ok(vec![page.cloned().collect()]) });
                     }
+                    Output::Load { load, store: Store::People, .. } if out_of_reach && asked == 0 => {
+                        asked += 1;
+                        pending.push(Input::Loaded { load: *load, result: Err(PersistError::Io) });
+                    }
                     Output::Load { load, store: Store::People, .. } => {
+                        asked += 1;
                         let cursor = vec![vec![Value::Integer(30)]];
                         pending.push(Input::Loaded { load: *load, result: Ok(vec![Vec::new(), Vec::new(), Vec::new(), cursor]) });
                     }
@@ -128,12 +133,16 @@ fn a_life_after_a_crash_enters_what_the_index_does_not_have() {
                 }
                 found.push(output);
             }
+            if pending.is_empty() && out_of_reach && asked == 1 {
+                host.now = host.room.poll_timeout().expect("it asks again");
+                pending.push(Input::Alarm);
+            }
         }
         host.seen = found;
         let all = batches(&mut host);
         assert_eq!(all.iter().map(entered).collect::<Vec<_>>(), [(30, 130, 100), (130, 230, 100), (230, 250, 20)]);
         assert_eq!(all.iter().map(|batch| batch.3).collect::<Vec<_>>(), [true, true, false], "one batch at a time");
-        assert_eq!(loads, 1, "the rest is in memory");
+        assert_eq!((loads, asked), (1, 1 + u32::from(out_of_reach)), "the rest is in memory");
     }
 }
 
