@@ -260,6 +260,14 @@ pub const INDEX_LATE_MS: u64 = 4_000;
 pub const INDEX_WAKES: u64 = 8;
 /// Messages that the full text may find in all conversations together; for more of them the caller's own are read through.
 pub const SEARCH_CANDIDATES: u64 = 20_000;
+/// Whoever has no more messages than these has them read through.
+pub const SEARCH_READ: u64 = 10_000;
+/// Of more conversations than these the newest are read through first.
+pub const SEARCH_ROOMS: u64 = 100;
+/// The list of conversations may know of a message this much later than the index.
+pub const HEADS_LATE_MS: u64 = 10_000;
+/// Groups of three characters that two characters may stand for.
+pub const SEARCH_GROUPS: u64 = 200;
 /// Shortest and longest question of a search of messages, in characters (V-23).
 pub const QUESTION_CHARS: std::ops::RangeInclusive<usize> = 2..=200;
 /// Hits in one answer of a search, and at most.

@@ -32,17 +32,37 @@ pub fn expression(texts: &[String]) -> Option<String> {
         let groups = symbols.len().saturating_sub(2);
         // Every third group, and the last one, cover the text.
         for (_, group) in symbols.windows(3).enumerate().filter(|(at, _)| at % 3 == 0 || at + 1 == groups) {
-            all.push_str(if all.is_empty() { "\"" } else { " AND \"" });
-            for symbol in group {
-                all.push(*symbol);
-                if *symbol == '"' {
-                    all.push('"');
-                }
+            if !all.is_empty() {
+                all.push_str(" AND ");
             }
-            all.push('"');
+            quote(&mut all, group.iter().copied());
         }
     }
     (!all.is_empty()).then_some(all)
+}
+
+/// An expression that messages with any of these groups match; without groups, one that no message matches.
+#[must_use]
+pub fn any_of<'a>(groups: impl Iterator<Item = &'a str>) -> String {
+    let mut any = String::new();
+    for group in groups {
+        if !any.is_empty() {
+            any.push_str(" OR ");
+        }
+        quote(&mut any, group.chars());
+    }
+    if any.is_empty() { "\"\u{1}\u{1}\u{1}\"".to_owned() } else { any }
+}
+
+fn quote(all: &mut String, group: impl Iterator<Item = char>) {
+    all.push('"');
+    for symbol in group {
+        all.push(symbol);
+        if symbol == '"' {
+            all.push('"');
+        }
+    }
+    all.push('"');
 }
 
 /// The part of `content` around the first of `needles` (folded), hits between `<mark>` and `</mark>`, everything else safe
@@ -121,6 +141,12 @@ mod tests {
         assert_eq!(expression(&texts(&["a\"b"])).as_deref(), Some("\"a\"\"b\""));
         assert_eq!(expression(&texts(&["會議記"])).as_deref(), Some("\"會議記\""));
         assert_eq!(expression(&texts(&["會議", "", "x"])), None);
+    }
+
+    #[test]
+    fn any_of_no_groups_is_nothing() {
+        assert_eq!(any_of(["abc", "a\"b"].into_iter()), "\"abc\" OR \"a\"\"b\"");
+        assert_eq!(any_of([].into_iter()), "\"\u{1}\u{1}\u{1}\"");
     }
 
     #[test]

@@ -13,13 +13,15 @@ CREATE TABLE message_index (
     sender_id TEXT,
     kind TEXT NOT NULL,                 -- text, image, file, voice
     created_at INTEGER NOT NULL,        -- ms
-    content TEXT NOT NULL               -- in lower case, character by character
+    content TEXT NOT NULL               -- in lower case, character by character; a space behind it: every two begin a group of three
 );
+CREATE INDEX message_files ON message_index (kind) WHERE kind <> 'text';
 
 -- Which messages have a group of three characters, not where: what is found is compared with the content.
 CREATE VIRTUAL TABLE message_fts USING fts5(
     content, content='message_index', content_rowid='id', columnsize=0, detail=none, tokenize='trigram case_sensitive 1'
 );
+CREATE VIRTUAL TABLE message_groups USING fts5vocab(message_fts, row);
 
 -- Messages that are not in message_fts yet. Entering many together costs a fraction of entering each.
 CREATE TABLE message_tail (id INTEGER PRIMARY KEY);
@@ -42,7 +44,7 @@ BEGIN
         FROM message_rooms r CROSS JOIN json_each(NEW.messages) j WHERE r.room_id = NEW.room_id);
     INSERT OR REPLACE INTO message_index (id, sender_id, kind, created_at, content)
         SELECT r.ordinal * 4294967296 + json_extract(j.value, '$[0]'), json_extract(j.value, '$[1]'),
-            json_extract(j.value, '$[2]'), json_extract(j.value, '$[3]'), coalesce(json_extract(j.value, '$[4]'), '')
+            json_extract(j.value, '$[2]'), json_extract(j.value, '$[3]'), coalesce(json_extract(j.value, '$[4]') || ' ', '')
         FROM message_rooms r CROSS JOIN json_each(NEW.messages) j WHERE r.room_id = NEW.room_id;
     INSERT INTO message_tail (id)
         SELECT r.ordinal * 4294967296 + json_extract(j.value, '$[0]')

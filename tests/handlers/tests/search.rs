@@ -72,8 +72,16 @@ fn contents(answer: &Answer) -> Vec<String> {
     hits.iter().map(|hit| hit["message"]["content"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+/// What is found by reading everything, which must be what the full text finds when there is too much to read.
 fn found(world: &World, who: &Person, query: &str) -> Vec<String> {
-    contents(&search_for(world, who, query))
+    let read = contents(&search_for(world, who, query));
+    let crowd = room(900);
+    world.sql("INSERT OR IGNORE INTO message_rooms (room_id, upto) VALUES (?1, 1000000)", vec![crowd.into()]);
+    let sql = "INSERT INTO members_by_user (user_id, room_id, version, role, joined_at, left_at, delivered_seq, read_seq, read_count) VALUES (?1,?2,1,'member',0,NULL,0,0,0)";
+    world.sql(sql, vec![who.id.into(), crowd.into()]);
+    assert_eq!(contents(&search_for(world, who, query)), read, "{query}");
+    world.sql("DELETE FROM members_by_user WHERE room_id=?1", vec![crowd.into()]);
+    read
 }
 
 #[test]
@@ -107,7 +115,7 @@ fn only_members_of_now_find_anything() {
     let looks = |world: &World| world.take_asked().iter().filter(|(kind, _, msg)| *kind == Kind::Room && matches!(msg, Message::Look { .. })).count();
     looks(&world);
     world.answer(Message::Refused { failure: wire::ErrorCode::NotFound.into() });
-    assert!(found(&world, &ann, "q=kettle").is_empty());
+    assert!(contents(&search_for(&world, &ann, "q=kettle")).is_empty());
     assert_eq!(looks(&world), 1);
 }
 
@@ -238,7 +246,7 @@ fn a_batch_changes_the_index_once_and_never_over_a_gap() {
     let upto = || world.run(search::entered(room(1))).first().and_then(|row| row[0].as_u64());
     let texts = || -> Vec<String> {
         let rows = world.sql("SELECT content FROM message_index ORDER BY id", vec![]);
-        rows.iter().map(|row| row[0].as_str().unwrap_or_default().to_owned()).collect()
+        rows.iter().map(|row| row[0].as_str().unwrap_or_default().trim_end().to_owned()).collect()
     };
     let entry = |seq: u64, text: &str| json!([seq, null, "text", 1, text]);
     write(0, 2, json!([entry(1, "one"), entry(2, "two")]));
@@ -275,10 +283,10 @@ fn forgotten_rooms_are_woken_by_a_search() {
         world.sql("UPDATE conversation_heads SET seq=5, active_at=?2 WHERE room_id=?1", vec![room(n).into(), world.now.get().into()]);
     }
     let woken = |world: &World| world.take_asked().iter().filter(|(_, _, msg)| matches!(msg, Message::Describe { .. })).count();
-    assert!(found(&world, &ann, "q=kettle").is_empty());
+    assert!(contents(&search_for(&world, &ann, "q=kettle")).is_empty());
     assert_eq!(woken(&world), 0, "there was no time yet");
     world.pass(10_000);
-    assert!(found(&world, &ann, "q=kettle").is_empty());
+    assert!(contents(&search_for(&world, &ann, "q=kettle")).is_empty());
     assert_eq!(woken(&world), 8, "a few at a time");
 }
 
@@ -291,4 +299,60 @@ fn searches_are_counted_by_user() {
     }
     assert_eq!(search_for(&world, &ann, "q=kettle").error().1, "RATE_LIMITED");
     assert_eq!(search_for(&world, &ben, "q=kettle").status(), 200);
+}
+
+#[test]
+fn two_characters_are_found_wherever_they_stand() {
+    let world = World::new();
+    let ann = world.person("ann");
+    group(&world, 1, &[&ann]);
+    let texts = ["qx first", "in the mqx middle", "at the end qx", "會議", "q x apart", "x", "q\" quoted"];
+    // More than the tail holds: they are in the full text.
+    for seq in 1..=600 {
+        let text = texts.get(seq as usize - 1).copied().unwrap_or("nothing of it");
+        enter(&world, 1, seq, &ann, text);
+    }
+    assert_eq!(found(&world, &ann, "q=qx"), [texts[2], texts[1], texts[0]]);
+    assert_eq!(found(&world, &ann, "q=%E6%9C%83%E8%AD%B0"), [texts[3]]);
+    assert_eq!(found(&world, &ann, "q=q%22"), [texts[6]]);
+    assert_eq!(found(&world, &ann, "q=q+x"), [texts[4], texts[2], texts[1], texts[0]]);
+    assert!(found(&world, &ann, "q=zz").is_empty());
+    // What came since is in the tail.
+    enter(&world, 1, 601, &ann, "zz top");
+    assert_eq!(found(&world, &ann, "q=zz"), ["zz top"]);
+}
+
+#[test]
+fn of_many_conversations_the_newest_hits_come_first_over_all_pages() {
+    let world = World::new();
+    let ann = world.person("ann");
+    let mut expected = Vec::new();
+    for n in 1..=150 {
+        group(&world, n, &[&ann]);
+        // Hits of quiet conversations may be newer than those of busy ones.
+        for seq in 1..=3 {
+            let at = START + (n * 7_919 + seq * 40_009) % 1_000_003 * 1_000 + n;
+            let text = if (n + seq) % 4 == 0 { "nothing".to_owned() } else { format!("kettle {n} {seq}") };
+            let entry = json!([[seq, ann.id.to_string(), "text", at, text]]);
+            world.run(search::enter(room(n), seq - 1, seq, entry.to_string()));
+            world.sql("UPDATE conversation_heads SET active_at=max(active_at, ?2) WHERE room_id=?1", vec![room(n).into(), Timestamp(at).into()]);
+            world.messages.borrow_mut().push(message(n, seq, ann.id, &text));
+            if text != "nothing" {
+                expected.push((at, text));
+            }
+        }
+    }
+    expected.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let expected: Vec<String> = expected.into_iter().map(|(_, text)| text).collect();
+    for question in ["kettle", "ke", "tl+ke"] {
+        let (mut all, mut cursor) = (Vec::new(), String::new());
+        while let Some(next) = {
+            let answer = search_for(&world, &ann, &format!("q={question}&limit=50{cursor}"));
+            all.extend(contents(&answer));
+            answer.json()["cursor"].as_str().map(str::to_owned)
+        } {
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(all, expected, "{question}");
+    }
 }

@@ -9,11 +9,14 @@ use super::messages::name_senders;
 use super::reply::Reply;
 use super::{Call, Request, unexpected};
 use crate::error::Failure;
-use crate::limits::{QUESTION_CHARS, SEARCH_CANDIDATES, SEARCH_HITS, SEARCH_HITS_MAX, SEARCHES_PER_USER};
+use crate::limits::{
+    HEADS_LATE_MS, QUESTION_CHARS, SEARCH_CANDIDATES, SEARCH_GROUPS, SEARCH_HITS, SEARCH_HITS_MAX, SEARCH_READ, SEARCH_ROOMS,
+    SEARCHES_PER_USER,
+};
 use crate::objects::{self, Message};
 use crate::platform::Platform;
-use crate::search::{expression, fold, snippet};
-use crate::sql::search::{self as sql, Wanted};
+use crate::search::{any_of, expression, fold, snippet};
+use crate::sql::search::{self as sql, Part, Wanted};
 use crate::sql::{Row, Rows};
 
 /// Messages with the whole question in them come first, then those with all of its words; each newest first.
@@ -29,12 +32,13 @@ pub(super) async fn messages<P: Platform>(call: &Call<'_, P>) -> Result<Reply, F
         wake_forgotten(call, me.user).await?;
     }
 
+    let extent = Extent::read(call.read(sql::extent(me.user, question.filters.room)).await?).ok_or_else(unexpected)?;
     // One more than asked for tells whether there is another page.
     let mut found = Vec::new();
     for rank in question.cursor.map_or(0, |cursor| cursor.rank)..question.ranks() {
         let missing = question.limit + 1 - found.len() as u64;
         if missing > 0 {
-            let rows = find(call, me.user, &question, rank, missing).await?;
+            let rows = find(call, me.user, &question, rank, missing, extent).await?;
             for row in &rows {
                 found.push(Found::read(row, rank).ok_or_else(unexpected)?);
             }
@@ -89,16 +93,61 @@ async fn wake_forgotten<P: Platform>(call: &Call<'_, P>, user: UserId) -> Result
     Ok(())
 }
 
-async fn find<P: Platform>(call: &Call<'_, P>, user: UserId, question: &Question, rank: u8, limit: u64) -> Result<Rows, Failure> {
+/// What the caller has.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    rooms: u64,
+    messages: u64,
+}
+
+impl Extent {
+    fn read(rows: Rows) -> Option<Self> {
+        let row = rows.first()?;
+        Some(Self { rooms: row.first()?.as_u64()?, messages: row.get(1)?.as_u64()? })
+    }
+}
+
+async fn find<P: Platform>(
+    call: &Call<'_, P>,
+    user: UserId,
+    question: &Question,
+    rank: u8,
+    limit: u64,
+    extent: Extent,
+) -> Result<Rows, Failure> {
     let (wanted, texts) = question.wanted(rank);
-    if let Some(expression) = expression(&texts) {
-        let rows = call.read(sql::candidates(&expression)).await?;
-        let number = rows.first().and_then(|row| row.first()?.as_u64()).ok_or_else(unexpected)?;
-        if number <= SEARCH_CANDIDATES {
-            return call.read(sql::found(user, &wanted, limit, expression)).await;
+    if extent.messages > SEARCH_READ {
+        let mut narrowed = expression(&texts);
+        if narrowed.is_none() {
+            narrowed = expression_of_two(call, &texts).await?;
+        }
+        if let Some(expression) = narrowed {
+            let rows = call.read(sql::candidates(&expression)).await?;
+            let number = rows.first().and_then(|row| row.first()?.as_u64()).ok_or_else(unexpected)?;
+            if number <= SEARCH_CANDIDATES {
+                return call.read(sql::found(user, &wanted, limit, expression)).await;
+            }
         }
     }
-    call.read(sql::read_through(user, &wanted, limit)).await
+    let mut part = Part::All;
+    if extent.rooms > SEARCH_ROOMS {
+        let newest = call.read(sql::read_through(user, &wanted, limit, Part::Newest(SEARCH_ROOMS))).await?;
+        if newest.len() as u64 == limit
+            && let Some(at) = newest.last().and_then(|row| row.get(2)?.as_u64())
+        {
+            // Where nothing came since, nothing comes before these.
+            part = Part::Since(Timestamp(at.saturating_sub(HEADS_LATE_MS)));
+        }
+    }
+    call.read(sql::read_through(user, &wanted, limit, part)).await
+}
+
+/// As [`expression`], for texts of two characters: whatever begins with them in any message.
+async fn expression_of_two<P: Platform>(call: &Call<'_, P>, texts: &[String]) -> Result<Option<String>, Failure> {
+    let Some(two) = texts.iter().find(|text| text.chars().count() == 2) else { return Ok(None) };
+    let rows = call.read(sql::groups(two)).await?;
+    let groups = rows.iter().filter_map(|row| row.first()?.as_str());
+    Ok((rows.len() as u64 <= SEARCH_GROUPS).then(|| any_of(groups)))
 }
 
 /// The messages as their Rooms show them; those that the caller may not see (any more) are missing.

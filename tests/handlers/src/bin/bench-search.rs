@@ -105,6 +105,11 @@ fn build(file: &std::path::Path, messages: u64) -> Corpus {
         seqs[at as usize] += count;
         entered += count;
     }
+    world.sql(
+        "UPDATE conversation_heads SET active_at=coalesce((SELECT max(created_at) FROM message_index x JOIN message_rooms r \
+         ON x.id BETWEEN r.ordinal*4294967296 AND r.ordinal*4294967296+4294967295 WHERE r.room_id=conversation_heads.room_id), 0)",
+        vec![],
+    );
     let mb = |sql: &'static str| world.sql(sql, vec![]).first().and_then(|row| row[0].as_i64()).unwrap_or(0) as f64 / 1e6;
     println!(
         "{entered} messages in {batches} batches (mean {:.1}): {:.1} us a message, slowest batch {:.1} ms, syncs not counted",
