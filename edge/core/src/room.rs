@@ -104,6 +104,8 @@ pub struct Stored {
     /// Messages up to this one.
     pub nth: u64,
     pub kind: MessageKind,
+    /// The word of a kind that is not known here, as a later version may have stored it: it is shown as text.
+    pub other_kind: Option<String>,
     pub content: String,
     pub reply_to: Option<MessageId>,
     /// JSON, as it was sent.

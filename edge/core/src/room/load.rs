@@ -272,13 +272,16 @@ fn parse_seat(row: &Row) -> Option<(UserId, Seat)> {
 pub(super) fn parse_message(row: &Row) -> Option<Stored> {
     let text = |at: usize| row.get(at)?.as_str().map(str::to_owned);
     let time = |at: usize| row.get(at)?.as_u64().map(Timestamp);
+    let word = row.get(5)?.as_str()?;
+    let kind = kind_from(word);
     Some(Stored {
         seq: row.first()?.as_u64()?,
         id: MessageId::parse(row.get(1)?.as_str()?)?,
         sender: row.get(2).and_then(user_id),
         client_id: text(3),
         nth: row.get(4)?.as_u64()?,
-        kind: kind_from(row.get(5)?.as_str()?)?,
+        kind: kind.unwrap_or(MessageKind::Text),
+        other_kind: kind.is_none().then(|| word.to_owned()),
         content: text(6)?,
         reply_to: row.get(7)?.as_str().and_then(MessageId::parse),
         metadata: text(8),

@@ -162,6 +162,7 @@ impl Ready {
             client_id: message.client_id,
             nth: self.count,
             kind: message.kind,
+            other_kind: None,
             content: message.content,
             reply_to: message.reply_to,
             metadata: message.metadata.map(|value| value.to_string()),
@@ -228,6 +229,7 @@ impl Stored {
         Self {
             reply_to: message.reply_to,
             metadata: message.metadata.as_ref().map(ToString::to_string),
+            other_kind: None,
             ..first.clone()
         }
     }
@@ -259,7 +261,7 @@ impl Stored {
         part(&self.seq.to_le_bytes());
         part(self.id.0.as_bytes());
         part(self.sender.as_ref().map_or(&[][..], |sender| sender.0.as_bytes()));
-        part(self.kind_word().as_bytes());
+        part(self.other_kind.as_deref().unwrap_or(self.kind_word()).as_bytes());
         part(self.content.as_bytes());
         part(self.reply_to.as_ref().map_or(&[][..], |MessageId(id)| id.as_bytes()));
         part(self.metadata.as_deref().unwrap_or_default().as_bytes());

@@ -1,13 +1,13 @@
 //! Edits, deletion, reactions, and their place among the messages.
 
 use serde_json::json;
-use wire::{ConversationType, ErrorCode, MessageId, Reaction};
+use wire::{ConversationType, ErrorCode, MessageId, MessageKind, Reaction, UserId};
 
 use super::super::RECENT;
 use super::{Host, ROOM, actor, code, stored_messages, text, user};
 use crate::limits;
 use crate::object::{CallKey, Input, Kind, Object, ObjectId, Output};
-use crate::objects::{Message, MessageChange, NewMessage, Numbered, RoomEvent};
+use crate::objects::{HistoryCursor, Message, MessageChange, NewMessage, Numbered, RoomEvent};
 use crate::sql::{Row, Rows, Statement, Value};
 
 /// 1 owns it.
@@ -437,4 +437,50 @@ fn the_list_shows_what_became_of_the_newest_message() {
     let last = params.iter().find_map(|value| value.as_str().filter(|text| text.contains("\"deleted_at\":\""))).expect("a placeholder");
     assert!(last.contains("\"content\":\"\""));
     assert_eq!(params[9].as_u64(), Some(1), "it still counts as a message");
+}
+
+/// N61.
+#[test]
+fn rows_that_nobody_expects_are_shown_and_pages_go_on() {
+    let (mut host, mut stored) = (group(2), Stored::default());
+    for content in ["a", "b", "c", "d"] {
+        send(&mut host, 1, content);
+        stored.write(&host);
+    }
+    let nobody = user(77);
+    let column = |row: &mut Row, at: usize, value: Value| {
+        row[at] = value;
+        let mut parsed = super::super::load::parse_message(row).expect("it is read");
+        parsed.digest = parsed.digest_in(ROOM);
+        row[12] = Value::Blob(parsed.digest.to_vec());
+    };
+    column(&mut stored.messages[0], 5, "poll".into());
+    column(&mut stored.messages[1], 2, nobody.into());
+    column(&mut stored.messages[2], 2, Value::Null);
+    let crowd: Vec<UserId> = (0..1_000).map(user).collect();
+    let many = (0..20).map(|n| (char::from_u32(0x1f600 + n).unwrap().to_string(), crowd.clone())).collect();
+    column(&mut stored.messages[3], 13, Value::Blob(super::super::reactions::pack(&many).expect("some")));
+    stored.load(&mut host);
+
+    let Message::HistoryPage { messages, next_before: None } =
+        host.ask(Message::History { user: user(2), cursor: HistoryCursor::Newest, limit: 200 })
+    else {
+        panic!("refused")
+    };
+    let shown: Vec<_> = messages.iter().map(|row| (row.content.as_str(), row.kind, row.sender_id, row.sender_username.as_str())).collect();
+    let kind = MessageKind::Text;
+    assert_eq!(shown, [
+        ("a", kind, Some(user(1)), "u"),
+        ("b", kind, Some(nobody), ""),
+        ("c", kind, None, ""),
+        ("d", kind, Some(user(1)), "u"),
+    ]);
+    assert_eq!((messages[3].reactions.len(), messages[3].reactions[19].count), (20, 1_000));
+    assert_eq!(seqs(&pull(&mut host, 2, 0)), [1, 2, 3, 4]);
+
+    // A kind that was changed behind the digest is damage, as ever.
+    stored.messages[0][5] = "quiz".into();
+    stored.load(&mut host);
+    let refused = |output: &Output| matches!(output, Output::Reply { msg, .. } if code(msg) == Some(ErrorCode::InternalError));
+    assert!(host.seen.iter().any(refused));
 }
