@@ -86,15 +86,16 @@ pub(super) async fn answer<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fai
         "blocked" => (ContactAnswer::Blocked, "Contact blocked"),
         _ => return Err(Failure::invalid("status", "One of accepted, declined, blocked is expected")),
     };
-    let other = user_param(&call.params)?;
+    // Somebody who does not exist is answered like somebody who did not ask.
+    let unknown = |failure: Failure| match failure.code {
+        ErrorCode::UserNotFound if answer != ContactAnswer::Blocked => ErrorCode::NotFound.into(),
+        _ => failure,
+    };
+    let other = user_param(&call.params).map_err(unknown)?;
     if other == me.user {
         return Err(if answer == ContactAnswer::Blocked { not_oneself() } else { ErrorCode::NotFound.into() });
     }
-    // Somebody who does not exist is answered like somebody who did not ask.
-    check_exists(call, other).await.map_err(|failure| match failure.code {
-        ErrorCode::UserNotFound if answer != ContactAnswer::Blocked => ErrorCode::NotFound.into(),
-        _ => failure,
-    })?;
+    check_exists(call, other).await.map_err(unknown)?;
     let msg = Message::ContactAnswer { me: me.actor(), other, answer };
     match call.ask(&objects::user(me.user), msg).await? {
         Message::ContactIs { .. } => Ok(Reply::json(200, &json!({"message": said}))),

@@ -111,6 +111,11 @@ pub(super) fn user_param(params: &[String]) -> Result<UserId, Failure> {
     params.first().and_then(|text| UserId::parse(text)).ok_or_else(|| ErrorCode::UserNotFound.into())
 }
 
+/// Whether a text to search by asks for everything (N31).
+pub(super) fn only_wildcards(text: &str) -> bool {
+    text.chars().all(|symbol| "%_*?".contains(symbol) || symbol.is_whitespace())
+}
+
 /// A cookie of the request.
 pub(super) fn cookie<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     let all = request.headers.iter().filter(|(header, _)| header == "cookie").flat_map(|(_, value)| value.split(';'));

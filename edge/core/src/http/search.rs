@@ -229,7 +229,7 @@ impl Question {
         if !QUESTION_CHARS.contains(&length) {
             return Err(Failure::invalid("q", "2 to 200 characters are expected"));
         }
-        if phrase.chars().all(|symbol| "%_*?".contains(symbol) || symbol.is_whitespace()) {
+        if input::only_wildcards(&phrase) {
             return Err(Failure::invalid("q", "More than wildcards is expected"));
         }
         let words: Vec<String> = phrase.split_whitespace().map(str::to_owned).collect();

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use wire::{ErrorCode, UserId};
 
 use super::auth::{check_email, check_username, own_user};
-use super::input::{self, Fields, user_param};
+use super::input::{self, Fields, only_wildcards, user_param};
 use super::reply::Reply;
 use super::{Call, passwords, sessions, unexpected};
 use crate::error::Failure;
@@ -20,6 +20,9 @@ pub(super) async fn search<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fai
     let text = text.trim();
     if !SEARCH_CHARS.contains(&text.chars().count()) || text.contains(char::is_control) {
         return Err(Failure::invalid("q", "2 to 50 characters are expected"));
+    }
+    if only_wildcards(text) {
+        return Err(Failure::invalid("q", "More than wildcards is expected"));
     }
     call.charge(&[call.bucket("search", &me.user.to_string(), limits::SEARCHES_PER_USER)]).await?;
     Ok(Reply::rows(&call.read(people::search(me.user, text)).await?))
