@@ -32,13 +32,13 @@ function seal(wal) {
 function replaceAll(bytes, from, to) {
   let count = 0;
   for (let at = bytes.indexOf(from); at >= 0; at = bytes.indexOf(from, at + to.length)) {
-    bytes.write(to, at);
+    Buffer.from(to).copy(bytes, at);
     count += 1;
   }
   return count;
 }
 
-/** Replaces text by text of the same length, everywhere. Answers how often. */
+/** Replaces text (or bytes) by one of the same length, everywhere. Answers how often. */
 export function rewrite(file, from, to) {
   assert.equal(from.length, to.length);
   let count = 0;
