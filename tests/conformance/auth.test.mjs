@@ -98,11 +98,16 @@ describe('R-01 register', () => {
   test('N14 role, id, password_hash and the like are never stored', async () => {
     const wanted = '0195f0a0-6c3e-7b1a-9d52-0d6f0a1b2c3d';
     await person(server, 'first');
-    const answer = await register({ role: 'admin', id: wanted, password_hash: '$2b$12$x', token_version: 9, disabled_at: null });
+    const secret = password();
+    const answer = await register({ password: secret, role: 'admin', id: wanted, password_hash: '$2b$12$x', token_version: 9, disabled_at: null });
     if (answer.status === 400) return;
     assert.equal(answer.status, 201);
     assert.notEqual(answer.body.user.id, wanted);
     assert.notEqual(answer.body.user.role, 'admin');
+    assert.notEqual(decode(answer.body.accessToken).claims.ver, 9);
+    const again = await rest.post('/api/auth/login', { email: answer.body.user.email, password: secret });
+    assert.equal(again.status, 200, again.text);
+    assert.deepEqual(again.body.user, answer.body.user);
   });
 });
 
@@ -176,7 +181,10 @@ describe('R-04 me', () => {
 
   test('N16 a token in the query is none', async () => {
     const ann = await person(server, 'ann');
-    for (const name of ['token', 'access_token', 'accessToken']) isError(await rest.get(`/api/auth/me?${name}=${ann.token}`), 401, 'UNAUTHORIZED');
+    for (const name of ['token', 'access_token', 'accessToken', 'authorization', 'bearer_token', 'jwt']) {
+      isError(await rest.get(`/api/auth/me?${name}=${ann.token}`), 401, 'UNAUTHORIZED');
+      isError(await rest.get(`/api/auth/me?${name}=Bearer%20${ann.token}`), 401, 'UNAUTHORIZED');
+    }
   });
 
   test('N65 X-User-Id and the like change nothing', async () => {

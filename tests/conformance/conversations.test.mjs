@@ -108,7 +108,7 @@ describe('R-11', needs('objects'), () => {
     isError(await create(ann, { type: 'direct', memberIds: [ann.id] }), 400, 'INVALID_DATA', { field: 'memberIds' });
   });
 
-  test('a malformed id is refused', async () => {
+  test('N29 a malformed id is refused', async () => {
     const [ann] = await people(server, 'ann');
     for (const id of ['1 OR 1=1', '', '../..', 'a'.repeat(5_000)]) {
       const answer = await create(ann, { type: 'direct', memberIds: [id] });

@@ -79,7 +79,7 @@ for (const [name, route] of Object.entries(ROUTES)) {
   };
 
   describe(name, needs(...route.needs), () => {
-    test('E-035 G-05 an edit changes the content and leaves seq, id and the rest', async () => {
+    test('E-035 G-05 N28 an edit changes the content and leaves seq, id and the rest', async () => {
       const talk = await crew();
       const first = await send(bob, talk.id, 'helo', { metadata: { a: 1 } });
       await send(ann, talk.id, 'between');

@@ -394,11 +394,15 @@ describe('EX_MEMBER_HISTORY=until_left', external ? { skip: 'this needs a server
       const talk = await group(ann, [bob]);
       await send(ann, talk.id, 'before');
       done(await remove(ann, talk, bob));
-      await send(ann, talk.id, 'after');
+      const after_ = await send(ann, talk.id, 'after');
       for (const query of ['', '?before=2099-01-01T00:00:00.000Z', '?beforeSeq=99', '?afterSeq=0']) {
         const rows = done(await bob.rest.get(at(talk, `/messages${query}`)));
         assert.deepEqual(rows.map(({ content }) => content), ['before'], query);
       }
+      for (const path of [at(talk, `/messages?around=${after_.id}`), at(talk, `/messages?before=${after_.id}`), at(talk, '/messages?afterSeq=2'), at(talk, '/events?after=2'), `/api/chats/messages/${after_.id}/edits`]) {
+        assert.doesNotMatch((await bob.rest.get(path)).text, /after/, path);
+      }
+      assert.deepEqual(done(await bob.rest.get(`/api/chats/search?q=after&conversationId=${talk.id}`)).hits, []);
       const { events, headSeq, more } = done(await bob.rest.get(at(talk, '/events?after=0')));
       assert.deepEqual([events.map(({ seq }) => seq), headSeq, more], [[1], 1, false]);
       for (const answer of [

@@ -133,8 +133,9 @@ describe('G-16 reset', () => {
     });
   }
 
-  test('N5 73 bytes are 400 PASSWORD_TOO_LONG', async () => {
+  test('N5 73 bytes are 400 PASSWORD_TOO_LONG, NUL is 400', async () => {
     isError(await rest().post('/api/auth/reset', { token: 'f'.repeat(64), newPassword: 'p'.repeat(73) }), 400, 'PASSWORD_TOO_LONG');
+    isError(await rest().post('/api/auth/reset', { token: 'f'.repeat(64), newPassword: 'abcdef\u0000ghij' }), 400, 'INVALID_DATA', { field: 'newPassword' });
   });
 
   test('N29 a request without a text as e-mail is 400', async () => {

@@ -1,4 +1,4 @@
-// Who may connect, and what happens to a connection when its token ends. E-001, E-048, E-049, E-050, E-057, E-059, S1, N55.
+// Who may connect, and what happens to a connection when its token ends. E-001, E-048, E-049, E-050, E-057, E-059, S1, N29, N55.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -143,15 +143,17 @@ describe('E-059 errors without a callback', needs('objects'), () => {
     });
   }
 
-  test('nonsense as payload of every event: an answer, and the connection and the process live', async () => {
+  test('N29 nonsense as payload of every event: an answer, and the connection and the process live', async () => {
     const [ann, bob] = await people(server, 'ann', 'bob');
     const talk = await direct(ann, bob);
     const watcher = await bob.connect(straight);
-    const events = ['chat:join', 'chat:leave', 'chat:message', 'chat:typing', 'chat:stopTyping', 'chat:markRead', 'chat:delivered', 'presence:getOnline', 'sync:resume', 'auth:renew', 'hb', 'no:such:event'];
+    const events = ['chat:join', 'chat:leave', 'chat:message', 'chat:typing', 'chat:stopTyping', 'chat:markRead', 'chat:delivered', 'chat:edit', 'chat:delete', 'chat:react', 'presence:getOnline', 'presence:set', 'sync:resume', 'auth:renew', 'hb', 'no:such:event'];
     const id = talk.id;
     const payloads = [undefined, null, true, 0, -1, 1.5, 1e300, '', 'x', id, [], [id], {}, { conversationId: null }, { conversationId: 7 }, { conversationId: { $ne: 1 } }, { conversationId: [id] }, { conversationId: '../x' },
       { conversationId: id, content: {}, type: [] }, { conversationId: id, upTo: -1 }, { conversationId: id, upTo: 1e300 }, { conversationId: id, upTo: '1' }, { conversationId: id, messageIds: 'x' }, { conversationId: id, messageIds: [null, 1, {}] },
-      { cursors: [] }, { cursors: { [id]: -1 } }, { cursors: { [id]: 1.5 } }, { cursors: { [id]: '1' } }, { cursors: { nonsense: 1 } }, { cursors: {}, generations: 7 }, { cursors: { [id]: 1e300 } }, { token: 5 }, { __proto__: null, constructor: 1 }];
+      { cursors: [] }, { cursors: { [id]: -1 } }, { cursors: { [id]: 1.5 } }, { cursors: { [id]: '1' } }, { cursors: { nonsense: 1 } }, { cursors: {}, generations: 7 }, { cursors: { [id]: 1e300 } }, { token: 5 }, { __proto__: null, constructor: 1 },
+      { conversationId: id, messageId: 'x' }, { conversationId: id, messageId: 7, content: 'x', emoji: 'x', on: true }, { conversationId: id, messageId: "1' OR '1'='1", content: 'x' }, { conversationId: id, messageId: { $gt: '' }, emoji: {}, on: 'yes' },
+      { state: 'gone' }, { state: ['away'] }, { state: 'dnd', text: 7 }];
     const client = await ann.connect(straight);
     const step = Math.floor(BURST / 3);
     for (const event of events) {

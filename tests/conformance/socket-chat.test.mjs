@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { clientId, direct, group, people, send, wholeHistory } from '../support/people.mjs';
+import { openSocket } from '../support/raw.mjs';
 import { isMember, isMessage, isMessageEvent } from '../support/shapes.mjs';
 import { straight, TRANSPORTS } from '../support/sockets.mjs';
 import { needs, target } from '../support/target.mjs';
@@ -247,13 +248,27 @@ describe('refusals', needs('objects'), () => {
     const [own] = await wholeHistory(bob, talk.id);
     const before_ = (await b.ok('chat:join', talk.id)).readSeq;
     const ack = await b.call('chat:markRead', { conversationId: talk.id, messageIds: [own.id, foreign.id] });
-    assert.ok(ack.error?.code, JSON.stringify(ack));
+    assert.equal(ack.error?.code, 'INVALID_DATA', JSON.stringify(ack));
     assert.equal((await b.ok('chat:join', talk.id)).readSeq, before_);
+    // Whatever comes of it would come before this.
+    await b.ok('chat:message', text(talk.id, 'after the ids of two'));
+    await a.next('chat:message', ({ content }) => content === 'after the ids of two');
+    assert.deepEqual(a.all('chat:read', ({ userId }) => userId === bob.id), []);
   });
 
   test('N23 senderId and friends in a socket message are ignored', async () => {
-    const ack = await a.ok('chat:message', text(talk.id, 'me', { senderId: bob.id, sender_id: bob.id, userId: bob.id, from: bob.id, callerId: bob.id }));
-    assert.equal(ack.message.sender_id, ann.id);
+    const as = (who) => ({ senderId: who.id, sender_id: who.id, userId: who.id, from: who.id, fromName: who.username, callerId: who.id, username: who.username });
+    const ack = await a.ok('chat:message', text(talk.id, 'me', as(bob)));
+    assert.deepEqual([ack.message.sender_id, ack.message.sender_username], [ann.id, ann.username]);
+    const named = { conversationId: talk.id, messageId: ack.message.id };
+    for (const [event, payload, told, by] of [
+      ['chat:react', { ...named, emoji: '\u{1f44d}', on: true }, 'chat:reaction', 'userId'], ['chat:markRead', { conversationId: talk.id, upTo: ack.message.seq }, 'chat:read', 'userId'], ['chat:delete', named, 'chat:deleted', 'by'],
+    ]) {
+      const from = b.mark;
+      await a.ok(event, { ...payload, ...as(bob), by: bob.id });
+      assert.equal((await b.next(told, () => true, { from }))[by], ann.id, event);
+    }
+    await a.refused('PERMISSION_DENIED', 'chat:edit', { conversationId: talk.id, messageId: (await b.ok('chat:message', text(talk.id, 'mine'))).message.id, content: 'x', ...as(bob) });
     a.emit('chat:typing', { conversationId: talk.id, userId: eve.id, username: 'eve' });
     assert.equal((await b.next('chat:typing', () => true, { from: b.mark - 1 })).userId, ann.id);
   });
@@ -267,6 +282,28 @@ describe('refusals', needs('objects'), () => {
       const error = await a.refused('INVALID_DATA', 'chat:message', { conversationId: talk.id, ...payload });
       assert.equal(error.field, field);
       assert.equal((await wholeHistory(ann, talk.id)).length, before_);
+    });
+  }
+
+  test('N56 a lone surrogate: INVALID_DATA, nothing is stored', needs('websocket'), async () => {
+    const before_ = (await wholeHistory(ann, talk.id)).length;
+    const raw = await openSocket(server.baseUrl);
+    raw.send(`40${JSON.stringify({ token: ann.token })}`);
+    await raw.until((packet) => packet.startsWith('40'));
+    raw.send(`421["chat:message",{"conversationId":"${talk.id}","content":"a\\ud800b","type":"text"}]`);
+    assert.match(await raw.until((packet) => packet.startsWith('431')), /"INVALID_DATA"/);
+    assert.equal((await wholeHistory(ann, talk.id)).length, before_);
+    raw.close();
+  });
+
+  for (const [name, content] of [
+    ['markup', '<img src=x onerror=alert(1)><script>alert(1)</script>'], ['links that run', '[a](javascript:alert(1)) data:text/html,<b>'], ['a right-to-left override', 'abc\u202efed\u2066x'],
+  ]) {
+    test(`N56 ${name} is text, exactly as sent, for everybody`, async () => {
+      const { message } = await a.ok('chat:message', text(talk.id, content));
+      assert.equal(message.content, content);
+      assert.equal((await b.next('chat:message', ({ id }) => id === message.id)).content, content);
+      assert.equal((await wholeHistory(bob, talk.id)).at(-1).content, content);
     });
   }
 

@@ -1,6 +1,7 @@
 // Tokens and sessions: refresh with rotation and reuse, cookie mode, logout, forged tokens. R-03, G-01, S1, S2, N7, N8, N10, N11.
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
+import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decode, forged, person, sign } from '../support/people.mjs';
@@ -129,7 +130,16 @@ describe('cookie mode (C-33)', () => {
   });
 });
 
-describe('G-01 logout', { concurrency: 4 }, () => {
+describe('G-01 logout, and what waits', { concurrency: 5 }, () => {
+  test('N10 S2 the same client later than 10 s: REFRESH_REUSED, and the successor is dead too', async () => {
+    const ann = await person(server, 'ann');
+    const first = await refresh(ann.refreshToken);
+    await sleep(10_500);
+    isError(await refresh(ann.refreshToken), 401, 'REFRESH_REUSED');
+    assert.equal((await refresh(first.body.refreshToken)).status, 401);
+    assert.equal((await me(first.body.accessToken)).status, 401);
+  });
+
   /** The token is refused within a minute (S1). */
   const refusedSoon = async (token) => {
     for (const end = Date.now() + 61_000; ; await sleep(500)) {
@@ -238,10 +248,25 @@ describe('forged access tokens', needs('secret'), () => {
   }
 
   for (const [name, header] of [
-    ['kid with a path', { kid: '../../key' }], ['jku', { jku: 'http://127.0.0.1:9/keys' }], ['x5u', { x5u: 'http://127.0.0.1:9/cert' }], ['jwk', { jwk: { kty: 'oct', k: 'AAAA' } }],
+    ['kid with a path', () => ({ kid: '../../key' })], ['kid with an address', (url) => ({ kid: `${url}key` })], ['jku', (url) => ({ jku: `${url}keys` })], ['x5u', (url) => ({ x5u: `${url}cert` })],
+    ['jwk', () => ({ jwk: { kty: 'oct', k: Buffer.from(server.secret).toString('base64url') } })],
   ]) {
-    test(`N7 ${name} in the header: 401`, async () => {
-      isError(await me(forged(server, ann.token, {}, header)), 401, 'UNAUTHORIZED');
+    test(`N7 ${name} in the header: 401, and nothing is fetched`, async () => {
+      let asked = 0;
+      const keys = createServer((_, response) => { asked += 1; response.end('{"keys":[]}'); });
+      keys.on('connection', () => { asked += 1; });
+      await new Promise((done) => keys.listen(0, '127.0.0.1', done));
+      try {
+        const url = `http://127.0.0.1:${keys.address().port}/`;
+        isError(await me(forged(server, ann.token, {}, header(url))), 401, 'UNAUTHORIZED');
+        // Signed by whom the header names, too.
+        isError(await me(sign('another-key-of-more-than-32-bytes-length', decode(ann.token).claims, { alg: 'HS256', typ: 'at+jwt', ...header(url) })), 401, 'UNAUTHORIZED');
+        assert.equal((await me(ann.token)).status, 200);
+        assert.equal(asked, 0);
+      } finally {
+        keys.closeAllConnections();
+        keys.close();
+      }
     });
   }
 

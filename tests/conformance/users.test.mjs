@@ -1,8 +1,8 @@
-// Finding people, profiles of others, contacts and blocks with their events. R-05..R-07, G-03, G-19, E-051, E-052, N29, N31.
+// Finding people, profiles of others, contacts and blocks with their events. R-05..R-07, G-03, G-19, E-051, E-052, N29, N31, N32.
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
-import { direct, people, person, send } from '../support/people.mjs';
+import { direct, group, people, person, send } from '../support/people.mjs';
 import { isError, isId, isTime } from '../support/shapes.mjs';
 import { straight } from '../support/sockets.mjs';
 import { needs, target } from '../support/target.mjs';
@@ -50,7 +50,7 @@ describe('R-05 search', () => {
     const text = word();
     await rename(bob, { username: `${text}_1` });
     assert.deepEqual(ids(await search(ann, `${text}_`)), [bob.id]);
-    for (const none of [`${text}%`, '%%', '__', '%_', '\\\\', `${text}_2`, bob.email, "' OR 1=1 --", '**']) {
+    for (const none of [`${text}%`, `%${text}`, `${text.slice(0, 5)}%1`, `${text}__`, `${text}*`, '\\\\', `${text}_2`, bob.email, "' OR 1=1 --"]) {
       const found = await search(ann, none);
       assert.equal(found.status, 200, none);
       assert.ok(!ids(found).includes(bob.id), none);
@@ -58,7 +58,7 @@ describe('R-05 search', () => {
     }
   });
 
-  for (const q of ['', 'x', '%', ' x ', 'x'.repeat(51), 'a\u0000b']) {
+  for (const q of ['', 'x', '%', ' x ', '%%', '__', '%_', '**', '?*', '_ %', 'x'.repeat(51), 'a\u0000b']) {
     test(`N31 ${JSON.stringify(q.slice(0, 5))} of ${q.length} characters is 400`, async () => {
       isError(await search(await person(server, 'ann'), q), 400, 'INVALID_DATA', { field: 'q' });
     });
@@ -91,6 +91,31 @@ describe('G-19', () => {
       assert.equal((await ann.rest.get(`/api/users/${id}`)).text, missing.text);
     }
   });
+});
+
+test('N32 e-mail, mobile and gender of others are in no answer, whoever asks', needs('objects'), async () => {
+  const [ann, bob, friend] = await people(server, 'ann', 'bob', 'friend');
+  const secret = { email: bob.email, mobile: `+49${word()}`, gender: word(), user_type: word() };
+  const { email, ...profile } = secret;
+  await rename(bob, { profile });
+  await befriend(friend, bob);
+  const talk = await group(bob, [ann, friend]);
+  const pair = await direct(ann, bob);
+  await send(bob, talk.id, 'hello');
+  const client = await ann.connect(straight);
+  const shown = [await client.ok('chat:join', talk.id), await client.resume({ [talk.id]: 0, [pair.id]: 0 })];
+  const conversations = ['', `/${talk.id}`, `/${talk.id}/messages`, `/${talk.id}/events?after=0`, `/${pair.id}`].map((path) => `/api/chats/conversations${path}`);
+  for (const who of [ann, friend]) {
+    for (const path of [`/api/users/${bob.id}`, `/api/users/search?q=${bob.username}`, '/api/users/contacts', '/api/users/contacts/pending', '/api/users/contacts/blocked', ...conversations, '/api/chats/search?q=hello']) {
+      shown.push((await who.rest.get(path)).text);
+    }
+  }
+  // The directory, where a host has it: everything of others is null there.
+  for (const query of ['', `?q=${bob.username}`, `?q=${encodeURIComponent(email)}`]) shown.push((await ann.rest.get(`/api/chat/users${query}`)).text);
+  assert.ok(shown.filter((text) => JSON.stringify(text).includes(bob.id)).length > 8, 'bob is shown at all');
+  shown.push(client.events);
+  for (const [name, value] of Object.entries(secret)) assert.ok(!JSON.stringify(shown).includes(value), name);
+  client.close();
 });
 
 describe('contacts', needs('objects'), () => {
@@ -135,7 +160,7 @@ describe('contacts', needs('objects'), () => {
     assert.equal((await ask(ann, bob)).status, 201, 'one may ask again');
   });
 
-  test('G-03 the one blocked sees a bare profile, finds nobody, and everything is back after the end of the block', async () => {
+  test('G-03 N31 the one blocked sees a bare profile, finds nobody, and everything is back after the end of the block', async () => {
     const [ann, bob] = await people(server, 'ann', 'bob');
     const text = word();
     await rename(ann, { username: text, status: 'here' });

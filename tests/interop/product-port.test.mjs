@@ -101,6 +101,23 @@ describe('opening', () => {
     socket.close();
   });
 
+  hostile('N47 somebody else\'s sid, as far as it can be seen or guessed, is no session', async () => {
+    const session = await Polling.open(base);
+    await session.posted(`40${token()}`);
+    const [, socketId] = /^40\{"sid":"([^"]+)"/.exec((await session.take(1))[0]);
+    const [gateway, random] = session.sid.split('.');
+    const flipped = `${random[0] === 'A' ? 'B' : 'A'}${random.slice(1)}`;
+    for (const sid of [socketId, witness.bob.socket.id, `${gateway}.${flipped}`, `${gateway}.${random.slice(0, -1)}`, `${Number(gateway) + 1}.${random}`, random, session.sid.toUpperCase() === session.sid ? `${session.sid}x` : session.sid.toUpperCase()]) {
+      for (const options of [{}, { method: 'POST', body: '42["hb"]' }]) {
+        const answer = await poll(base, PATH, { ...options, query: { sid } });
+        assert.deepEqual([answer.status, answer.json?.code], [400, 1], sid);
+      }
+    }
+    await session.posted('42["hb"]');
+    await session.take(1);
+    await session.posted('1');
+  });
+
   hostile('N52 another namespace: Invalid namespace, and the connection goes on', async () => {
     const socket = await openSocket(base, PATH);
     socket.send('40/admin,');
@@ -135,9 +152,16 @@ describe('origins', () => {
     });
   }
 
-  test('the same origin and no origin are allowed', async () => {
-    (await openSocket(base, PATH, { headers: { origin: base } })).close();
-    (await openSocket(base, PATH)).close();
+  test('N46 the same origin and no origin are allowed, and a token decides', async () => {
+    for (const headers of [{ origin: base }, {}]) {
+      const socket = await authenticated({ headers });
+      await lives(socket);
+      socket.close();
+      const stranger = await openSocket(base, PATH, { headers });
+      stranger.send('40{"token":"nonsense"}');
+      assert.match(await stranger.next(), /^44\{.*"UNAUTHORIZED"/);
+      stranger.close();
+    }
   });
 });
 
@@ -191,10 +215,30 @@ describe('sizes', () => {
     await session.gone();
   });
 
-  hostile('N49 eleven attachments, absurd counts, placeholders that name nothing', async () => {
+  hostile('N53 a body of another content type is refused, or taken for the text that it is', async () => {
+    for (const type of ['application/octet-stream', 'application/json', 'multipart/form-data; boundary=x', 'text/html']) {
+      const session = await Polling.open(base);
+      await session.posted(`40${token()}`);
+      await session.take(1);
+      const answer = await session.post('42["hb"]', { headers: { 'content-type': type } });
+      if (answer.status === 200) {
+        assert.ok((await session.take(1)).includes('42["hb"]'), type);
+        await session.posted('1');
+      } else {
+        assert.ok([400, 415].includes(answer.status), `${type} ${answer.status}`);
+      }
+    }
+    const session = await Polling.open(base);
+    const binary = await session.post(Buffer.from([0x04, 0x00, 0xff]), { headers: { 'content-type': 'application/octet-stream' } });
+    assert.equal(binary.status, 400);
+    await session.gone();
+  });
+
+  hostile('N49 N50 eleven attachments, absurd counts, placeholders that name nothing', async () => {
     for (const packets of [
       ['4511-["chat:typing",{}]'], ['4559999999999999999999-["chat:typing",1]'],
       ['451-["chat:typing",{"_placeholder":true,"num":-1}]', Buffer.from([1])], ['451-["chat:typing",{"_placeholder":true,"num":"__proto__"}]', Buffer.from([1])],
+      ['451-["chat:typing",{"_placeholder":true,"num":"0"}]', Buffer.from([1])], ['451-["chat:typing",{"_placeholder":true,"num":1}]', Buffer.from([1])], ['451-["chat:typing",{"_placeholder":true,"num":"constructor"}]', Buffer.from([1])],
     ]) {
       const socket = await authenticated();
       socket.send(...packets);
@@ -235,7 +279,7 @@ describe('sizes', () => {
     assert.ok([1009, 1002, undefined].includes(await socket.ended()));
   });
 
-  hostile('two GETs at once close the session, a GET nobody reads does no harm', async () => {
+  hostile('N53 two GETs at once close the session, a GET nobody reads does no harm', async () => {
     const session = await Polling.open(base);
     const first = session.get();
     await sleep(10);
@@ -303,7 +347,7 @@ describe('time', { concurrency: 6 }, () => {
 describe('HTTP as such', needs('rawhttp'), () => {
   const host = () => new URL(base).host;
 
-  hostile('3.2 more than 100 headers or 16 KiB of them: 431', async () => {
+  hostile('N53 3.2 more than 100 headers or 16 KiB of them: 431', async () => {
     for (const headers of [
       Array.from({ length: 10_000 }, (_, n) => `x-${n}: 1\r\n`).join(''), Array.from({ length: 150 }, (_, n) => `x-${n}: 1\r\n`).join(''), `x-long: ${'v'.repeat(20_000)}\r\n`,
     ]) {
@@ -322,6 +366,10 @@ describe('HTTP as such', needs('rawhttp'), () => {
     ['no Host', () => 'GET /api/health HTTP/1.1\r\n\r\n'],
     ['a request line of rubbish', () => '\x16\x03\x01\x00\xff\x01\r\n\r\n'],
     ['HTTP/3.7', (h) => `GET /api/health HTTP/3.7\r\nHost: ${h}\r\n\r\n`],
+    ['both length headers, the other way round', (h) => `POST /api/auth/login HTTP/1.1\r\nHost: ${h}\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: ${h}\r\n\r\n`],
+    ['a bare LF before the other length header', (h) => `POST /api/auth/login HTTP/1.1\r\nHost: ${h}\r\nContent-Length: 4\r\nX-A: b\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: ${h}\r\n\r\n`],
+    ['a bare LF behind the size of a chunk', (h) => `POST /api/auth/login HTTP/1.1\r\nHost: ${h}\r\nTransfer-Encoding: chunked\r\n\r\n2\n{}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: ${h}\r\n\r\n`],
+    ['a bare CR behind the size of a chunk', (h) => `POST /api/auth/login HTTP/1.1\r\nHost: ${h}\r\nTransfer-Encoding: chunked\r\n\r\n2\r{}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: ${h}\r\n\r\n`],
     ['a bare CR in a header', (h) => `GET /api/health HTTP/1.1\r\nHost: ${h}\r\nX-A: b\rX-B: c\r\n\r\n`],
   ]) {
     hostile(`N65 ${name}: refused, nothing smuggled`, async () => {
