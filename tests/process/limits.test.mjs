@@ -34,12 +34,22 @@ describe('rates', { concurrency: 4 }, () => {
     await server.stop();
   });
 
-  test('3.3 five registrations per hour and address', async () => {
+  test('N65 3.3 five registrations per hour and address, whatever address a header claims', async () => {
     const server = await limited();
     const rest = new Rest(server.baseUrl);
     for (let n = 0; n < 5; n += 1) assert.equal((await register(rest)).status, 201);
     isLimited(await register(rest));
     isLimited(await rest.post('/api/auth/register', { username: 'x', email: 'x@test.invalid', password: 'kTz81-plover-Quartz' }, { 'x-forwarded-for': '203.0.113.9', forwarded: 'for=203.0.113.9', 'x-real-ip': '203.0.113.9' }));
+    await server.stop();
+  });
+
+  test('N2 an existing e-mail is told under the rate of registrations only', async () => {
+    const server = await limited();
+    const rest = new Rest(server.baseUrl);
+    const ann = await person(server, 'ann');
+    const again = () => rest.post('/api/auth/register', { username: unique('r'), email: ann.email, password: 'kTz81-plover-Quartz' });
+    for (let n = 0; n < 4; n += 1) isError(await again(), 409, 'CONFLICT', { field: 'email' });
+    isLimited(await again());
     await server.stop();
   });
 

@@ -8,14 +8,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { direct, people } from '../support/people.mjs';
 import { openSocket, poll } from '../support/raw.mjs';
 import { rawHttp, Rest } from '../support/rest.mjs';
-import { startServer } from '../support/server.mjs';
+import { freePort, startServer } from '../support/server.mjs';
 import { refusedConnect } from '../support/sockets.mjs';
 
 for (const level of ['info', 'debug']) {
-  test(`N64 canaries at RUST_LOG=${level}`, async () => {
+  test(`N16 N64 canaries at RUST_LOG=${level}: in the log and in metrics`, async () => {
     const canary = (name) => `${name}${randomBytes(12).toString('hex')}`;
     const secrets = { password: canary('pw'), wrong: canary('wrong'), text: canary('text'), rejected: canary('rejected'), meta: canary('meta'), query: canary('query'), bearer: canary('bearer'), body: canary('body') };
-    const server = await startServer({ env: { RUST_LOG: level } });
+    const privatePort = await freePort();
+    const server = await startServer({ privatePort, env: { RUST_LOG: level } });
     const rest = new Rest(server.baseUrl);
     const [ann, bob] = await people(server, 'ann', 'bob');
     const name = `canary${randomBytes(4).toString('hex')}`;
@@ -56,12 +57,14 @@ for (const level of ['info', 'debug']) {
     b.cut();
     await bob.rest.post('/api/auth/logout', {});
     await sleep(300);
+    const pages = await Promise.all(['metrics', 'health'].map(async (path) => (await fetch(`http://127.0.0.1:${privatePort}/${path}`)).text()));
+    assert.match(pages[0], /chatcall_messages_total/);
     ann.close();
     await server.kill();
     await server.start();
     await server.stop();
 
-    const said = server.everything();
+    const said = server.everything() + pages.join('\n');
     assert.ok(said.length > 50, 'it logs something at all');
     const tokens = { access: ann.token.split('.')[2], access2: account.body.accessToken.split('.')[2], claims: ann.token.split('.')[1], refresh: ann.refreshToken, refresh2: bob.refreshToken, successor: refreshed.body.refreshToken };
     for (const [what, secret] of Object.entries({ ...secrets, ...tokens })) assert.ok(!said.includes(secret), `${what} is in the log: ${said.slice(Math.max(0, said.indexOf(secret) - 300), said.indexOf(secret) + 60)}`);

@@ -212,7 +212,7 @@ describe('right settings', { concurrency: 3 }, () => {
     assert.match(version.stdout, /\d+\.\d+\.\d+/);
   });
 
-  test('production needs no settings at all: secrets are generated, common passwords refused', async () => {
+  test('N4 production needs no settings at all: secrets are generated, common passwords refused', async () => {
     const server = await startServer({ env: { CHATCALL_ENV: 'production', RATE_LIMITS: 'on', BCRYPT_COST: '12' } }).catch((error) => error);
     // BCRYPT_COST is for tests only, whatever its value.
     if (!(server instanceof Error)) await server.stop();
@@ -226,6 +226,10 @@ describe('right settings', { concurrency: 3 }, () => {
     const common = await rest.post('/api/auth/register', fields);
     assert.equal(common.body?.code, 'PASSWORD_TOO_COMMON', common.text);
     assert.equal(common.status, 400);
+    for (const word of ['12345678', 'PASSWORD', 'Qwerty123']) {
+      const answer = await rest.post('/api/auth/register', { ...fields, password: word });
+      assert.deepEqual([answer.status, answer.body?.code], [400, 'PASSWORD_TOO_COMMON'], `${word} ${answer.text}`);
+    }
     const begun = Date.now();
     const good = await rest.post('/api/auth/register', { ...fields, password: 'kTz81-plover-Quartz' });
     assert.equal(good.status, 201);
