@@ -92,7 +92,7 @@ describe('polling', () => {
     await session.gone();
   });
 
-  hostile('a second GET closes the session: the first gets 1, the second 400', async () => {
+  hostile('N53 a second GET closes the session: the first gets 1, the second 400', async () => {
     const session = await Polling.open(app.base, PATH);
     const first = session.get();
     await sleep(10);
@@ -143,7 +143,7 @@ describe('polling', () => {
     assert.deepEqual(await session.take(1), ['4after']);
   });
 
-  hostile('application/octet-stream is refused', async () => {
+  hostile('N53 application/octet-stream is refused', async () => {
     const session = await Polling.open(app.base, PATH);
     const answer = await session.post(Buffer.from([4, 1, 2]), { headers: { 'content-type': 'application/octet-stream' } }).catch((error) => error);
     if (!(answer instanceof Error)) assert.equal(answer.status, 400);

@@ -257,6 +257,13 @@ describe('sizes', () => {
     await early.ended();
   });
 
+  hostile('N52 acks for ids that were never issued are ignored', async () => {
+    const socket = await authenticated();
+    socket.send('430["x"]', '4399[{"error":{"code":"x"}}]', '439007199254740991[]', '430["x"]');
+    await lives(socket);
+    socket.close();
+  });
+
   for (const packet of ['42["connect"]', '42["connect_error",{}]', '42["disconnect"]', '42["disconnecting"]', '42["newListener"]', '42["removeListener"]', '42[7,{}]', '42[null]', '42[]', '42{}', '4abc', '42',
     `42["${'e'.repeat(200)}"]`]) {
     hostile(`G-17 ${packet.slice(0, 40)} closes the connection`, async () => {

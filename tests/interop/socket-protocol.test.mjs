@@ -195,7 +195,7 @@ describe('events and acks', () => {
     socket.close();
   });
 
-  test('acks for ids never issued are ignored, also twice', async () => {
+  test('N52 acks for ids never issued are ignored, also twice', async () => {
     const socket = await namespace(app.base);
     socket.send('43999[1]', '43999[1]', '430[]', '461-7[{"_placeholder":true,"num":0}]', Buffer.from([1]));
     await lives(socket);

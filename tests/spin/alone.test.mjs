@@ -91,9 +91,9 @@ describe('bad configuration', { concurrency: 2 }, () => {
   for (const [name, variables, word, paths = everything] of [
     ['no signing key', { jwt_refresh_secret: good.jwt_refresh_secret }, /jwt_secret/],
     ['no refresh secret', { jwt_secret: good.jwt_secret }, /jwt_refresh_secret/],
-    ['a weak signing key', { ...good, jwt_secret: 'short' }, /jwt_secret is refused/],
+    ['N13 a weak signing key', { ...good, jwt_secret: 'short' }, /jwt_secret is refused/],
     ['a private key that is none', { ...good, jwt_private_key: 'x' }, /jwt_private_key/],
-    ['a documented refresh secret', { ...good, jwt_refresh_secret: 'my-super-secret-key-0123456789abcdefgh' }, /jwt_refresh_secret is refused/],
+    ['N13 a documented refresh secret', { ...good, jwt_refresh_secret: 'my-super-secret-key-0123456789abcdefgh' }, /jwt_refresh_secret is refused/],
     ['a weak key of the room host', { ...good, room_host_key: 'short' }, /room_host_key is refused/],
     ['people at a room host that is not named', { ...good, people_database: 'host' }, /room_host_key/],
     ['an address that is none', { ...good, room_host_key: key, room_host_url: 'rooms.example' }, /room_host_url/],
