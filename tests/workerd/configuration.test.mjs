@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { VARIABLES } from '../../edge/cloudflare/local/edge.mjs';
 import { deployment } from '../../edge/cloudflare/local/config.mjs';
 import { start } from '../support/hosts/workerd.mjs';
@@ -28,6 +29,8 @@ async function saysSo(worker, sentence, path = '/api/info') {
   const text = await answer.text();
   assert.equal(answer.status, 503, text);
   assert.match(JSON.parse(text).error, sentence);
+  // The log may come a moment behind the answer.
+  for (const end = Date.now() + 5_000; !sentence.test(worker.output()) && Date.now() < end;) await sleep(20);
   assert.match(worker.output(), sentence);
 }
 
