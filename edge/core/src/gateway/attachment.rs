@@ -110,8 +110,8 @@ impl Attachment {
             return None;
         }
         let flags = reader.byte()?;
-        let (sid, socket_sid, username, dialect) = (reader.text()?, reader.text()?, reader.text()?, reader.text()?);
-        let pid = if version_of_layout == VERSION { reader.text()? } else { String::new() };
+        let (sid, socket_sid, username, dialect) = (reader.sid()?, reader.sid()?, reader.text()?, reader.text()?);
+        let pid = if version_of_layout == VERSION { reader.sid()? } else { String::new() };
         let (user, session) = (UserId(reader.uuid()?), SessionId(reader.uuid()?));
         let (version, expires) = (reader.number()?, Timestamp(reader.number()?));
         let heard = Timestamp(reader.number()?);
@@ -175,6 +175,11 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Option<String> {
         let len = usize::from(self.byte()?);
         std::str::from_utf8(self.take(len)?).ok().map(str::to_owned)
+    }
+
+    /// One of ours, which stands in packets as it is.
+    fn sid(&mut self) -> Option<String> {
+        self.text().filter(|sid| sid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)))
     }
 
     fn uuid(&mut self) -> Option<uuid::Uuid> {
@@ -258,5 +263,9 @@ mod tests {
         }
         let longer = [&bytes[..], &[0]].concat();
         assert_eq!(Attachment::decode(&longer), None);
+        for sid in ["", "0.\"", "0.\n", "é"] {
+            let odd = Attachment { socket_sid: sid.into(), ..sample(1) }.encode().expect("fits");
+            assert_eq!(Attachment::decode(&odd).is_some(), sid.is_empty(), "{sid:?}");
+        }
     }
 }

@@ -1,0 +1,73 @@
+//! What the parts of a deployment say to each other.
+
+use std::fmt::Debug;
+
+use edge_core::auth::internal::{sign, verify};
+use edge_core::internal::{Batch, CallFailed, Forwarded, OBJECTS, StoreAnswer, callable};
+use edge_core::json;
+use edge_core::limits::INTERNAL_REQUEST_MS;
+use edge_core::objects::Message;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wire::Timestamp;
+
+const NOW: Timestamp = Timestamp(1_772_357_400_000);
+
+/// A message between objects: what is understood is written and read again as the same, and never more generously than
+/// derived code reads it.
+pub(super) fn object_message(input: &[u8]) -> bool {
+    let message = Message::from_bytes(input);
+    if message == Message::Unknown {
+        return false;
+    }
+    assert_eq!(Message::from_bytes(&message.to_bytes()), message);
+    assert_eq!(serde_json::from_slice::<Message>(input).expect("derived code reads it too"), message);
+    true
+}
+
+/// A polling request on its way to a gateway.
+pub(super) fn forwarded_request(input: &[u8]) -> bool {
+    let Some(request) = Forwarded::from_bytes(input) else { return false };
+    assert!(!request.head.upgrades && input.ends_with(&request.body));
+    assert_eq!(Forwarded::from_bytes(&request.to_bytes()), Some(request));
+    true
+}
+
+/// `METHOD path time signature` and a body behind a line break; `<sign>` is the signature that we would send. What is
+/// accepted is what we would have sent, in its time.
+pub(super) fn internal_signature(input: &[u8]) -> bool {
+    const KEY: &[u8] = b"0123456789abcdefghijklmnopqrstuv";
+    let at = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let (line, body) = input.split_at(at);
+    let Ok(line) = std::str::from_utf8(line) else { return false };
+    let mut words = line.split(' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (method, path, time, tag) = (word(), word(), word(), word());
+    let Ok(time) = time.parse().map(Timestamp) else { return false };
+    let right = sign(KEY, method, path, body, time);
+    assert!(right.len() == 64 && !verify(b"", method, path, body, time, &right, NOW));
+    let tag = tag.replace("<sign>", &right);
+    let fresh = time.since(NOW).max(NOW.since(time)) <= INTERNAL_REQUEST_MS;
+    let accepted = verify(KEY, method, path, body, time, &tag, NOW);
+    assert_eq!(accepted, fresh && tag.eq_ignore_ascii_case(&right), "{line}");
+    if let Some(object) = callable(path) {
+        let (kind, name) = object.split_once('/').expect("a kind and a name");
+        assert!(["room", "user"].contains(&kind) && !name.is_empty() && !name.contains('/'));
+        assert_eq!(format!("{OBJECTS}{object}"), path);
+    }
+    accepted
+}
+
+/// Statements for a people database elsewhere, and its answers.
+pub(super) fn store_answer(input: &[u8]) -> bool {
+    same::<Batch>(input) | same::<StoreAnswer>(input) | same::<CallFailed>(input)
+}
+
+/// Whether it is one; then it is written and read again as the same.
+fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(input: &[u8]) -> bool {
+    let Ok(value) = json::read::<T>(input) else { return false };
+    let bytes = serde_json::to_vec(&value).expect("our own types have a JSON form");
+    assert_eq!(json::read::<T>(&bytes).as_ref(), Ok(&value));
+    assert_eq!(serde_json::from_slice::<T>(input).expect("derived code reads it too"), value);
+    true
+}
