@@ -123,7 +123,8 @@ impl Attachment {
             let kind = reader.byte()?;
             let cursor = match kind >> 1 {
                 0 => Cursor::None,
-                1 => Cursor::Next { next: reader.number()?, generation: reader.number()? },
+                // Seqs begin at 1: before the first there is nothing to catch up with.
+                1 => Cursor::Next { next: reader.number().filter(|next| *next > 0)?, generation: reader.number()? },
                 2 => Cursor::Cut,
                 3 => Cursor::Above { next: reader.number()? },
                 _ => return None,
@@ -263,6 +264,9 @@ mod tests {
         }
         let longer = [&bytes[..], &[0]].concat();
         assert_eq!(Attachment::decode(&longer), None);
+        let mut odd = sample(0);
+        odd.rooms.push(Held { room: RoomId(odd.user.0), opened: true, cursor: Cursor::Next { next: 0, generation: 1 } });
+        assert_eq!(Attachment::decode(&odd.encode().expect("fits")), None);
         for sid in ["", "0.\"", "0.\n", "é"] {
             let odd = Attachment { socket_sid: sid.into(), ..sample(1) }.encode().expect("fits");
             assert_eq!(Attachment::decode(&odd).is_some(), sid.is_empty(), "{sid:?}");
