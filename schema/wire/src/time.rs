@@ -160,7 +160,10 @@ mod tests {
 
     #[test]
     fn what_could_not_be_written_again_is_not_read() {
-        for bad in ["9999-12-31T23:59:59.999-00:01", "1970-01-01T00:00+00:01", "2026-03-01T00:00+24:00", "2026-03-01T00:00-00:60"] {
+        for bad in ["9999-12-31T23:59:59.999-00:01", "1970-01-01T00:00+00:01"] {
+            assert_eq!(Timestamp::from_iso(bad), None, "{bad}");
+        }
+        for bad in ["2026-03-01T00:00+24:00", "2026-03-01T00:00-00:60"] {
             assert_eq!(Timestamp::from_iso(bad), None, "{bad}");
         }
     }

@@ -16,9 +16,9 @@ const WORDS: &[&[u8]] = &[
     b"true", b"0", b"9007199254740991", b"9007199254740992", b"18446744073709551616", b"-1", b"1.5", b"1e999", b"_placeholder",
     b"num", b"__proto__", b"connect", b"disconnect", b"hb", b"chat:message", b"sync:resume", b"conversationId", b"cursors",
     b"chat:edit", b"chat:react", b"messageId", b"content", b"emoji", b"on", b"\xf0\x9f\x91\x8d", b"\xe2\x80\x8d",
-    b"0195f09e-0000-7000-8000-000000000001", b"\x00", b"\xff", b"\xe2\x80\xa8", b"\xf0\x9f\x98\x80", b"2probe", b"42", b"40", b"451-",
-    b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", b"\n", b" ", b"%", b"+", b"=", b"&", b";", b"..", b"%00", b"%ff", b"@", b"@all", b"@ann",
-    b"\xe2\x80\xae", b"limit=", b"before=", b"9999-12-31T23:59:59.999Z", b"-23:59", b"+00:00", b"1970-01-01T00:00Z",
+    b"0195f09e-0000-7000-8000-000000000001", b"\x00", b"\xff", b"\xe2\x80\xa8", b"\xf0\x9f\x98\x80", b"2probe", b"42", b"40",
+    b"451-", b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", b"\n", b" ", b"%", b"+", b"=", b"&", b";", b"..", b"%00", b"%ff", b"@", b"@all",
+    b"@ann", b"\xe2\x80\xae", b"limit=", b"before=", b"9999-12-31T23:59:59.999Z", b"-23:59", b"+00:00", b"1970-01-01T00:00Z",
     b"application/json", b"Bearer ", b"https://", b"localhost", b"development", b"cookie", b"127.0.0.1", b"[::1]:1", b"HS256",
 ];
 

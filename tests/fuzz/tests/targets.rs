@@ -38,7 +38,8 @@ fn every_target_has_a_corpus_and_a_run() {
     let targets: BTreeSet<&str> = TARGETS.iter().map(|target| target.name).collect();
     assert_eq!(targets, RUNS.iter().copied().collect());
     let folders = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")).expect("a folder");
-    let folders: BTreeSet<String> = folders.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name().to_string_lossy().into_owned();
+    let folders: BTreeSet<String> = folders.map(name).collect();
     let wanted = targets.into_iter().chain(["gateway_frames"]).map(str::to_owned);
     assert_eq!(folders, wanted.collect());
 }

@@ -64,7 +64,9 @@ impl Place {
             vec![room().into()],
         );
         for member in [&ann, &ben] {
-            let sql = "INSERT INTO members_by_user (user_id, room_id, version, role, joined_at, left_at, delivered_seq, read_seq, read_count) VALUES (?1,?2,1,'member',0,NULL,0,0,0)";
+            let sql = "INSERT INTO members_by_user \
+                (user_id, room_id, version, role, joined_at, left_at, delivered_seq, read_seq, read_count) \
+                VALUES (?1,?2,1,'member',0,NULL,0,0,0)";
             world.sql(sql, vec![member.id.into(), room().into()]);
         }
         let entry = json!([[1, ben.id.to_string(), "text", 1_000, fold(CONTENT)]]);
@@ -134,7 +136,8 @@ impl Place {
         assert_eq!(allowed.is_some(), header("access-control-allow-credentials").is_some());
 
         let is_json = header("content-type").is_some_and(|media| media.starts_with("application/json"));
-        assert_eq!(header("content-length").map(str::to_owned), (request.method != "HEAD" && response.status != 204).then(|| response.body.len().to_string()));
+        let has_length = request.method != "HEAD" && response.status != 204;
+        assert_eq!(header("content-length"), has_length.then(|| response.body.len().to_string()).as_deref());
         let body: Value = if is_json && request.method != "HEAD" {
             serde_json::from_slice(&response.body).unwrap_or_else(|error| panic!("{error}: {}", shown()))
         } else {
@@ -153,7 +156,8 @@ impl Place {
         }
         let text = String::from_utf8_lossy(&response.body);
         for secret in ["$2b$", "sqlite", "SELECT ", &self.ann.refresh, &self.ben.email, &self.eve.email] {
-            assert!(!text.contains(secret) || request.body.windows(secret.len()).any(|part| part == secret.as_bytes()), "{secret}: {}", shown());
+            let said = request.body.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(said || !text.contains(secret), "{secret}: {}", shown());
         }
     }
 
@@ -172,7 +176,9 @@ impl Place {
             }
             Message::ContactRequest { .. } => Message::ContactIs { status: ContactStatus::Out, fresh: true },
             Message::ContactAnswer { .. } => Message::ContactIs { status: ContactStatus::Accepted, fresh: false },
-            Message::Create { .. } | Message::Describe { .. } | Message::Group { .. } => Message::View { conversation: self.conversation() },
+            Message::Create { .. } | Message::Describe { .. } | Message::Group { .. } => {
+                Message::View { conversation: self.conversation() }
+            }
             Message::Send { message, .. } => {
                 let most = self.world.settings.max_text_code_points;
                 assert!((1..=most).contains(&message.content.chars().count()));

@@ -86,7 +86,8 @@ fn is_close(one: &impl Serialize, other: &impl Serialize) -> bool {
                 one.len() == other.len() && one.iter().zip(other).all(|(one, other)| close(one, other))
             }
             (Value::Object(one), Value::Object(other)) => {
-                one.len() == other.len() && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| close(value, other)))
+                let there = |(name, value): (&String, &Value)| other.get(name).is_some_and(|other| close(value, other));
+                one.len() == other.len() && one.iter().all(there)
             }
             _ => one == other,
         }

@@ -44,8 +44,9 @@ pub(super) fn recovery_claim(input: &[u8]) -> bool {
             None | Some("") => 0,
             Some(offset) => number(offset),
         };
-        let missed: Vec<u64> = [(one, 1), (two, 2), (two + 1, 3)].into_iter().filter(|(number, _)| *number > has).map(|(_, seq)| seq).collect();
-        assert_eq!(seqs, missed, "behind {has:x}");
+        let sent = [(one, 1), (two, 2), (two + 1, 3)];
+        let missed = sent.into_iter().filter(|(number, _)| *number > has).map(|(_, seq)| seq);
+        assert_eq!(seqs, missed.collect::<Vec<u64>>(), "behind {has:x}");
     } else {
         assert!(now.0 != sid && seqs.is_empty(), "{auth}");
     }
