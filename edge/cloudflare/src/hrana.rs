@@ -1,5 +1,7 @@
 //! The people database over Hrana (`/v2/pipeline`) with the runtime's own fetch.
 
+mod answer;
+
 use std::pin::pin;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use serde_json::{Value as Json, json};
 use worker::{AbortController, Delay, Env, Fetch, Headers, Method, Request, RequestInit};
 
 use crate::config::variable;
+use answer::unavailable;
 
 /// A libsql server.
 pub(crate) struct People {
@@ -30,7 +33,7 @@ impl People {
     /// Several reads in one round trip; the rows of each.
     pub(crate) async fn read(&self, statements: &[Statement]) -> Result<Vec<Rows>, StoreError> {
         let requests = statements.iter().map(|one| json!({"type": "execute", "stmt": stmt(one)})).collect();
-        self.pipeline(requests).await?.into_iter().map(|mut answer| rows(answer["result"].take())).collect()
+        answer::of_reads(self.pipeline(requests).await?.as_bytes(), statements.len())
     }
 
     /// All or nothing: steps of one batch, each only while the one before succeeded.
@@ -42,28 +45,13 @@ impl People {
         steps.push(json!({"condition": after(last), "stmt": {"sql": "COMMIT"}}));
         let failed = json!({"type": "not", "cond": after(last + 1)});
         steps.push(json!({"condition": failed, "stmt": {"sql": "ROLLBACK"}}));
-        let mut answers = self.pipeline(vec![json!({"type": "batch", "batch": {"steps": steps}})]).await?;
-        let mut result = answers.pop().map(|mut answer| answer["result"].take()).unwrap_or_default();
-        if let Some(errors) = result["step_errors"].as_array()
-            && let Some(error) = errors.iter().take(last + 2).find(|error| !error.is_null())
-        {
-            return Err(refused(error));
-        }
-        let Some(results) = result["step_results"].as_array_mut() else { return Err(unavailable("no step results")) };
-        results.iter_mut().skip(1).take(last).map(|step| rows(step.take())).collect()
+        let answer = self.pipeline(vec![json!({"type": "batch", "batch": {"steps": steps}})]).await?;
+        answer::of_batch(answer.as_bytes(), statements.len())
     }
 
-    async fn pipeline(&self, mut requests: Vec<Json>) -> Result<Vec<Json>, StoreError> {
-        let wanted = requests.len();
+    async fn pipeline(&self, mut requests: Vec<Json>) -> Result<String, StoreError> {
         requests.push(json!({"type": "close"}));
-        let text = self.post(json!({"requests": requests}).to_string()).await.map_err(|error| unavailable(&error.to_string()))?;
-        let mut reply: Json = serde_json::from_slice(text.as_bytes()).map_err(|error| unavailable(&error.to_string()))?;
-        let Some(results) = reply["results"].as_array_mut() else { return Err(unavailable("no results")) };
-        let answers = results.iter_mut().take(wanted).map(|one| match one["type"].as_str() {
-            Some("ok") => Ok(one["response"].take()),
-            _ => Err(refused(&one["error"])),
-        });
-        answers.collect()
+        self.post(json!({"requests": requests}).to_string()).await.map_err(|error| unavailable(&error.to_string()))
     }
 
     async fn post(&self, body: String) -> worker::Result<String> {
@@ -97,22 +85,6 @@ impl People {
     }
 }
 
-fn unavailable(why: &str) -> StoreError {
-    StoreError::Unavailable(why.to_owned())
-}
-
-fn refused(error: &Json) -> StoreError {
-    let code = error["code"].as_str().unwrap_or_default();
-    let message = error["message"].as_str().unwrap_or_default();
-    if code.starts_with("SQLITE_CONSTRAINT") || message.contains("constraint failed") {
-        StoreError::Conflict
-    } else if code.starts_with("SQLITE_FULL") || code.starts_with("SQLITE_READONLY") || message.contains("disk is full") {
-        StoreError::ReadOnly
-    } else {
-        unavailable(message)
-    }
-}
-
 fn stmt(statement: &Statement) -> Json {
     json!({"sql": statement.sql, "args": statement.params.iter().map(arg).collect::<Vec<_>>()})
 }
@@ -126,32 +98,4 @@ fn arg(value: &Value) -> Json {
         Value::Text(text) => json!({"type": "text", "value": text}),
         Value::Blob(bytes) => json!({"type": "blob", "base64": STANDARD_NO_PAD.encode(bytes)}),
     }
-}
-
-fn rows(mut result: Json) -> Result<Rows, StoreError> {
-    let Json::Array(rows) = result["rows"].take() else { return Ok(Vec::new()) };
-    rows.into_iter()
-        .map(|row| match row {
-            Json::Array(cells) => cells.into_iter().map(cell).collect(),
-            _ => Err(unavailable("a row is no array")),
-        })
-        .collect()
-}
-
-fn cell(mut cell: Json) -> Result<Value, StoreError> {
-    let odd = || unavailable("a cell of an unknown type");
-    Ok(match cell["type"].as_str() {
-        Some("null") => Value::Null,
-        Some("integer") => Value::Integer(cell["value"].as_str().and_then(|text| text.parse().ok()).ok_or_else(odd)?),
-        Some("float") => Value::Real(cell["value"].as_f64().ok_or_else(odd)?),
-        Some("text") => match cell["value"].take() {
-            Json::String(text) => Value::Text(text),
-            _ => return Err(odd()),
-        },
-        Some("blob") => {
-            let text = cell["base64"].as_str().ok_or_else(odd)?.trim_end_matches('=');
-            Value::Blob(STANDARD_NO_PAD.decode(text).map_err(|_| odd())?)
-        }
-        _ => return Err(odd()),
-    })
 }

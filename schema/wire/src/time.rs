@@ -6,6 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub u64);
 
+/// `9999-12-31T23:59:59.999Z`: what is later has no form that is read again.
+const LAST_MS: u64 = 253_402_300_799_999;
+
 impl Timestamp {
     /// This time plus `ms` milliseconds, saturating.
     #[must_use]
@@ -67,7 +70,11 @@ impl Timestamp {
         let offset_minutes = match bytes.get(at..)? {
             b"Z" | b"z" => 0,
             rest if rest.len() == 6 && (rest[0] == b'+' || rest[0] == b'-') && rest[3] == b':' => {
-                let total = number(at + 1, at + 3)? * 60 + number(at + 4, at + 6)?;
+                let (hours, minutes) = (number(at + 1, at + 3)?, number(at + 4, at + 6)?);
+                if hours > 23 || minutes > 59 {
+                    return None;
+                }
+                let total = hours * 60 + minutes;
                 if rest[0] == b'-' { -total } else { total }
             }
             _ => return None,
@@ -80,7 +87,7 @@ impl Timestamp {
         }
         let days = days_from_civil(year, month, day);
         let total = ((days * 24 + hour) * 60 + minute - offset_minutes) * 60_000 + second * 1000 + milli;
-        u64::try_from(total).ok().map(Self)
+        u64::try_from(total).ok().filter(|ms| *ms <= LAST_MS).map(Self)
     }
 }
 
@@ -135,7 +142,7 @@ mod tests {
 
     #[test]
     fn times_survive_the_round_trip() {
-        for ms in [0, 951_782_399_999, 1_772_357_400_123, 4_102_444_800_000] {
+        for ms in [0, 951_782_399_999, 1_772_357_400_123, 4_102_444_800_000, super::LAST_MS] {
             assert_eq!(Timestamp::from_iso(&Timestamp(ms).to_iso()), Some(Timestamp(ms)));
         }
         assert_eq!(Timestamp(1_772_357_400_000).to_iso(), "2026-03-01T09:30:00.000Z");
@@ -147,6 +154,16 @@ mod tests {
         assert_eq!(Timestamp::from_iso("2026-03-01T10:30:00+01:00"), wanted);
         assert_eq!(Timestamp::from_iso("2026-03-01T09:30Z"), wanted);
         for bad in ["", "2026-02-30T00:00Z", "2026-03-01", "2026-03-01T09:30:00.Z", "9", "2026-13-01T00:00Z"] {
+            assert_eq!(Timestamp::from_iso(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_again_is_not_read() {
+        for bad in ["9999-12-31T23:59:59.999-00:01", "1970-01-01T00:00+00:01"] {
+            assert_eq!(Timestamp::from_iso(bad), None, "{bad}");
+        }
+        for bad in ["2026-03-01T00:00+24:00", "2026-03-01T00:00-00:60"] {
             assert_eq!(Timestamp::from_iso(bad), None, "{bad}");
         }
     }

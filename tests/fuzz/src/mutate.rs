@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
+use crate::targets::Target;
+
 /// Longest input.
 const MOST_BYTES: usize = 4096;
 
@@ -14,8 +16,10 @@ const WORDS: &[&[u8]] = &[
     b"true", b"0", b"9007199254740991", b"9007199254740992", b"18446744073709551616", b"-1", b"1.5", b"1e999", b"_placeholder",
     b"num", b"__proto__", b"connect", b"disconnect", b"hb", b"chat:message", b"sync:resume", b"conversationId", b"cursors",
     b"chat:edit", b"chat:react", b"messageId", b"content", b"emoji", b"on", b"\xf0\x9f\x91\x8d", b"\xe2\x80\x8d",
-    b"0195f09e-0000-7000-8000-000000000001", b"\x00", b"\xff", b"\xe2\x80\xa8", b"\xf0\x9f\x98\x80", b"2probe", b"42", b"40", b"451-",
-    b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+    b"0195f09e-0000-7000-8000-000000000001", b"\x00", b"\xff", b"\xe2\x80\xa8", b"\xf0\x9f\x98\x80", b"2probe", b"42", b"40",
+    b"451-", b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", b"\n", b" ", b"%", b"+", b"=", b"&", b";", b"..", b"%00", b"%ff", b"@", b"@all",
+    b"@ann", b"\xe2\x80\xae", b"limit=", b"before=", b"9999-12-31T23:59:59.999Z", b"-23:59", b"+00:00", b"1970-01-01T00:00Z",
+    b"application/json", b"Bearer ", b"https://", b"localhost", b"development", b"cookie", b"127.0.0.1", b"[::1]:1", b"HS256",
 ];
 
 /// Everything random about a run.
@@ -115,25 +119,52 @@ pub fn rounds() -> usize {
     std::env::var("FUZZ_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// Feeds `check` with the corpus and `count` mutations of it. Inputs that were mutated before are mutated again.
-pub fn run(target: &str, seed: u64, count: usize, check: fn(&[u8])) {
-    let mut random = Random::new(seed);
-    let mut pool = corpus(target);
-    let committed = pool.len();
-    for input in &pool {
-        check(input);
+/// How many inputs were what the parser reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    pub committed: usize,
+    pub mutated: usize,
+}
+
+/// Feeds a target with its corpus and `count` mutations of it. Inputs that were mutated before are mutated again.
+#[must_use]
+pub fn run(target: &Target, seed: u64, count: usize) -> Taken {
+    let mut run = Run::new(target, seed);
+    let committed = run.pool.iter().filter(|input| (target.check)(input)).count();
+    let mutated = (0..count).filter(|_| run.one(|input| (target.check)(input))).count();
+    Taken { committed, mutated }
+}
+
+/// Mutations without end.
+#[derive(Debug)]
+pub struct Run {
+    random: Random,
+    pool: Vec<Vec<u8>>,
+    committed: usize,
+}
+
+impl Run {
+    /// Of the corpus of a target.
+    #[must_use]
+    pub fn new(target: &Target, seed: u64) -> Self {
+        let pool = corpus(target.name);
+        Self { random: Random::new(seed), committed: pool.len(), pool }
     }
-    for _ in 0..count * rounds() {
-        let at = random.below(pool.len());
-        let input = random.mutate(&pool[at], &pool);
-        check(&input);
-        if random.once_in(8) {
-            if pool.len() < committed + 256 {
-                pool.push(input);
+
+    /// Checks the next one; answers whether it was taken. Those are mutated again more often than others.
+    pub fn one(&mut self, check: impl FnOnce(&[u8]) -> bool) -> bool {
+        let some = if self.random.once_in(2) { self.committed } else { self.pool.len() };
+        let at = self.random.below(some);
+        let input = self.random.mutate(&self.pool[at], &self.pool);
+        let taken = check(&input);
+        if self.random.once_in(if taken { 4 } else { 64 }) {
+            if self.pool.len() < self.committed + 256 {
+                self.pool.push(input);
             } else {
-                let at = committed + random.below(256);
-                pool[at] = input;
+                let at = self.committed + self.random.below(256);
+                self.pool[at] = input;
             }
         }
+        taken
     }
 }

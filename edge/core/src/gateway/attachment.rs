@@ -110,8 +110,8 @@ impl Attachment {
             return None;
         }
         let flags = reader.byte()?;
-        let (sid, socket_sid, username, dialect) = (reader.text()?, reader.text()?, reader.text()?, reader.text()?);
-        let pid = if version_of_layout == VERSION { reader.text()? } else { String::new() };
+        let (sid, socket_sid, username, dialect) = (reader.sid()?, reader.sid()?, reader.text()?, reader.text()?);
+        let pid = if version_of_layout == VERSION { reader.sid()? } else { String::new() };
         let (user, session) = (UserId(reader.uuid()?), SessionId(reader.uuid()?));
         let (version, expires) = (reader.number()?, Timestamp(reader.number()?));
         let heard = Timestamp(reader.number()?);
@@ -123,7 +123,8 @@ impl Attachment {
             let kind = reader.byte()?;
             let cursor = match kind >> 1 {
                 0 => Cursor::None,
-                1 => Cursor::Next { next: reader.number()?, generation: reader.number()? },
+                // Seqs begin at 1: before the first there is nothing to catch up with.
+                1 => Cursor::Next { next: reader.number().filter(|next| *next > 0)?, generation: reader.number()? },
                 2 => Cursor::Cut,
                 3 => Cursor::Above { next: reader.number()? },
                 _ => return None,
@@ -175,6 +176,11 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Option<String> {
         let len = usize::from(self.byte()?);
         std::str::from_utf8(self.take(len)?).ok().map(str::to_owned)
+    }
+
+    /// One of ours, which stands in packets as it is.
+    fn sid(&mut self) -> Option<String> {
+        self.text().filter(|sid| sid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)))
     }
 
     fn uuid(&mut self) -> Option<uuid::Uuid> {
@@ -258,5 +264,12 @@ mod tests {
         }
         let longer = [&bytes[..], &[0]].concat();
         assert_eq!(Attachment::decode(&longer), None);
+        let mut odd = sample(0);
+        odd.rooms.push(Held { room: RoomId(odd.user.0), opened: true, cursor: Cursor::Next { next: 0, generation: 1 } });
+        assert_eq!(Attachment::decode(&odd.encode().expect("fits")), None);
+        for sid in ["", "0.\"", "0.\n", "é"] {
+            let odd = Attachment { socket_sid: sid.into(), ..sample(1) }.encode().expect("fits");
+            assert_eq!(Attachment::decode(&odd).is_some(), sid.is_empty(), "{sid:?}");
+        }
     }
 }

@@ -210,6 +210,8 @@ impl Stored {
             map.remove("mentions");
         }
         if let Some(mentions) = parse(&self.mentions) {
+            // Clients send objects only; another version of a caller may not have looked.
+            metadata.take_if(|metadata| !metadata.is_object());
             metadata.get_or_insert_with(|| json!({}))["mentions"] = mentions;
         }
         metadata

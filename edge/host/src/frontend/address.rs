@@ -12,10 +12,12 @@ pub(super) fn of_client(peer: SocketAddr, headers: &HeaderMap, trusted: usize) -
     if trusted == 0 {
         return direct.to_string();
     }
-    let entries = headers.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    let entries: Vec<&str> = entries.map(str::trim).collect();
+    // Bytes that are no text count as entries too: whoever sends them moves nobody else's entry.
+    let entries = headers.get_all(FORWARDED).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let entries: Vec<&[u8]> = entries.collect();
     let claimed = entries.len().checked_sub(trusted).and_then(|at| entries.get(at)).or_else(|| entries.first());
-    claimed.and_then(|entry| parse(entry)).unwrap_or(direct).to_string()
+    let claimed = claimed.and_then(|entry| std::str::from_utf8(entry).ok());
+    claimed.and_then(|entry| parse(entry.trim())).unwrap_or(direct).to_string()
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
@@ -26,12 +28,14 @@ fn parse(entry: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn address(lines: &[&str], trusted: usize) -> String {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(FORWARDED, line.parse().unwrap());
+            headers.append(FORWARDED, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         of_client("[::ffff:10.0.0.9]:4711".parse().unwrap(), &headers, trusted)
     }
@@ -47,6 +51,13 @@ mod tests {
         assert_eq!(address(&["6.6.6.6, 192.0.2.7", "10.0.0.1"], 2), "192.0.2.7");
         assert_eq!(address(&["192.0.2.7"], 2), "192.0.2.7");
         assert_eq!(address(&["[2001:db8::1]:99"], 1), "2001:db8::1");
+    }
+
+    #[test]
+    fn what_is_no_text_moves_no_entry() {
+        assert_eq!(address(&["6.6.6.6", "é, 192.0.2.7"], 1), "192.0.2.7");
+        assert_eq!(address(&["é", "192.0.2.7"], 1), "192.0.2.7");
+        assert_eq!(address(&["192.0.2.7, é"], 1), "10.0.0.9");
     }
 
     #[test]

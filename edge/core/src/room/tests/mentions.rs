@@ -37,6 +37,15 @@ fn what_a_client_says_under_mentions_is_not_believed() {
 }
 
 #[test]
+fn metadata_that_is_no_object_gives_way_to_mentions() {
+    for odd in [json!("x"), json!([1]), json!(7)] {
+        let mentions = json!({"mentions": {"users": [user(2)]}});
+        assert_eq!(shown(&send(&mut group(), "@user2", Some(odd.clone()))), Some(mentions));
+        assert_eq!(shown(&send(&mut group(), "nobody", Some(odd.clone()))), Some(odd));
+    }
+}
+
+#[test]
 fn the_same_send_again_is_the_same_whatever_was_resolved() {
     for metadata in [None, Some(json!({})), Some(json!({"x": 1})), Some(json!({"mentions": 7}))] {
         let mut host = group();
