@@ -119,6 +119,8 @@ pub const RECONNECT_GRACE_MS: u64 = 10_000;
 pub const CLEAN_CLOSE_MS: u64 = 1_500;
 /// Watermarks are stored and told at most this often per conversation.
 pub const MARKS_COALESCE_MS: u64 = 3_000;
+/// Where objects sleep, what was read is told together in rooms that are at this many gateways.
+pub const MARKS_GATEWAYS: usize = 4;
 /// A projection that nobody waits for is written within this time where the people database is elsewhere.
 pub const PROJECT_COALESCE_MS: u64 = 3_000;
 /// As many times in it; what is more waits for its end.

@@ -78,6 +78,10 @@ impl Room {
 }
 
 impl Audience {
+    pub(super) fn gateways_there(&self) -> usize {
+        self.gateways.len()
+    }
+
     /// When something here is due.
     pub(super) fn due(&self) -> Option<Timestamp> {
         [self.hold_until, self.locate_at, self.retry_at].into_iter().flatten().min()

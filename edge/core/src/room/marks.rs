@@ -1,7 +1,7 @@
 //! Watermarks: delivered and read, per member. They only rise (M7). What was read is stored before its ack; what was
 //! delivered is stored and told at most once per [`limits::MARKS_COALESCE_MS`]. Where objects sleep every delivery to a
-//! gateway is paid for, and what was read is told as rarely too, or with the next event: a room in which ten people read
-//! at the same time would cost ten times as many deliveries.
+//! gateway is paid for, and in rooms that are at many of them what was read is told as rarely too, or with the next event:
+//! ten people who read at the same time would cost ten times as many deliveries. An alarm costs as much as seven of them.
 
 use wire::{MessageId, RoomId, Timestamp, UserId};
 
@@ -146,7 +146,8 @@ impl Room {
             live.extend(ready.veiled(LiveEvent::Receipts { user, delivered_seq, read_seq }));
         }
         ready.marks.untold.extend(live);
-        if !self.settings.hibernates || now.since(ready.marks.last_told) >= limits::MARKS_COALESCE_MS {
+        let cheap = !self.settings.hibernates || ready.audience.gateways_there() < limits::MARKS_GATEWAYS;
+        if cheap || now.since(ready.marks.last_told) >= limits::MARKS_COALESCE_MS {
             ready.tell_reading(&mut self.fx, self.id, now);
         }
     }

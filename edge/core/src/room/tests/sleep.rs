@@ -4,6 +4,7 @@ use wire::{ConversationType, UserId};
 
 use super::{Host, ROOM, user};
 use crate::limits;
+use crate::map::Set;
 use crate::object::{CallError, CallKey, Input, Kind, Object, ObjectId, Output, PersistError};
 use crate::objects::{self, LiveEvent, Location, Message, ReadUpTo};
 
@@ -78,49 +79,64 @@ fn storage_that_was_out_of_reach_at_a_wake_is_asked_again() {
     assert_eq!(loads(&host), 1);
 }
 
-/// What is told when `reader` reads up to `seq`.
-fn told_of(host: &mut Host, reader: u64, seq: u64) -> Vec<LiveEvent> {
-    assert_eq!(host.ask(Message::MarkRead { user: user(reader), up_to: ReadUpTo::Seq(seq) }), Message::Marked { read_seq: seq });
-    live(host)
+/// A group whose members are at gateways of their own.
+fn spread(members: &[u64]) -> Host {
+    let mut host = Host::sleeping(true);
+    host.create_as(ConversationType::Group, members);
+    for n in members {
+        let gateways = vec![Location { gateway: format!("gw-{n}"), epoch: 7 }];
+        host.ask_as(Kind::User, Message::Moved { user: user(*n), epoch: 1, version: 2, gateways });
+    }
+    host.send(members[0], "m", None);
+    host
 }
 
-fn live(host: &Host) -> Vec<LiveEvent> {
-    host.delivered().into_iter().flat_map(|(_, live)| live).collect()
+/// Who is told to have read up to where, when `reader` reads everything.
+fn reads(host: &mut Host, reader: u64) -> Set<(UserId, u64)> {
+    let head = host.head();
+    assert_eq!(host.ask(Message::MarkRead { user: user(reader), up_to: ReadUpTo::Seq(head) }), Message::Marked { read_seq: head });
+    told(host)
 }
 
-fn readers(live: &[LiveEvent]) -> Vec<(UserId, u64)> {
+fn told(host: &Host) -> Set<(UserId, u64)> {
     let read = |event: &LiveEvent| if let LiveEvent::Read { user, up_to, .. } = event { Some((*user, *up_to)) } else { None };
-    live.iter().filter_map(read).collect()
+    host.delivered().iter().flat_map(|(_, live)| live).filter_map(read).collect()
 }
 
 #[test]
 fn what_many_read_at_a_time_is_told_at_once_and_then_together() {
-    let mut host = Host::sleeping(true);
-    host.create_as(ConversationType::Group, &[1, 2, 3, 4]);
-    host.send(1, "m", None);
+    let mut host = spread(&[1, 2, 3, 4]);
     let head = host.head();
-    assert_eq!(readers(&told_of(&mut host, 2, head)), [(user(2), head)], "the first one at once");
-    assert!(told_of(&mut host, 3, head).is_empty());
-    assert!(told_of(&mut host, 4, head).is_empty());
+    assert_eq!(reads(&mut host, 2), [(user(2), head)].into_iter().collect(), "the first one at once");
+    assert!(reads(&mut host, 3).is_empty());
+    assert!(reads(&mut host, 4).is_empty());
     let at = host.room.poll_timeout();
     assert_eq!(at, Some(host.now.plus_ms(limits::MARKS_COALESCE_MS)));
     host.now = at.expect("due");
     host.seen.clear();
     host.give(Input::Alarm);
-    assert_eq!(readers(&live(&host)), [(user(3), head), (user(4), head)]);
+    assert_eq!(told(&host), [(user(3), head), (user(4), head)].into_iter().collect());
     assert_eq!(host.room.poll_timeout(), None);
 }
 
 #[test]
 fn the_next_event_takes_along_what_was_read() {
-    let mut host = Host::sleeping(true);
-    host.create_as(ConversationType::Group, &[1, 2, 3]);
-    host.send(1, "m", None);
+    let mut host = spread(&[1, 2, 3, 4]);
     let head = host.head();
-    told_of(&mut host, 2, head);
-    assert!(told_of(&mut host, 3, head).is_empty());
+    reads(&mut host, 2);
+    assert!(reads(&mut host, 3).is_empty());
     host.send(1, "n", None);
-    let told = host.delivered();
-    assert_eq!((told.len(), &told[0].0, readers(&told[0].1)), (1, &vec![head + 1], vec![(user(3), head)]));
+    assert_eq!(host.delivered().len(), 4, "one batch for each gateway");
+    assert_eq!((host.delivered()[0].0.clone(), told(&host)), (vec![head + 1], [(user(3), head)].into_iter().collect()));
+    assert_eq!(host.room.poll_timeout(), None);
+}
+
+#[test]
+fn at_few_gateways_an_alarm_would_cost_more() {
+    let mut host = spread(&[1, 2, 3]);
+    let head = host.head();
+    for reader in [2, 3, 1] {
+        assert_eq!(reads(&mut host, reader), [(user(reader), head)].into_iter().collect());
+    }
     assert_eq!(host.room.poll_timeout(), None);
 }
