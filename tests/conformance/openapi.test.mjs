@@ -1,8 +1,9 @@
 // The description of the interface: served by every host, and strict enough to notice what it does not describe. That
-// every other answer of every suite is as it says is checked by the client of the suites (support/rest.mjs).
+// every other answer of every suite is as it says, and every request that was answered 2xx, is checked by the client of the
+// suites (support/rest.mjs).
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { conforms, document } from '../support/openapi.mjs';
+import { conforms, document, requested } from '../support/openapi.mjs';
 import { person } from '../support/people.mjs';
 import { Rest } from '../support/rest.mjs';
 import { target } from '../support/target.mjs';
@@ -45,4 +46,26 @@ describe('an answer that is not described', () => {
     assert.throws(() => conforms('GET', '/api/auth/me', answer(404, { error: 'x' })), /not as schema/);
     conforms('GET', '/api/auth/me', answer(404, { error: 'x', code: 'NOT_FOUND', message: 'x' }));
   });
+});
+
+describe('a request that is not allowed', () => {
+  const json = { 'content-type': 'application/json; charset=utf-8' };
+  const id = '0195F0A0-6c3e-7b1a-9d52-0d6f0a1b2c3d';
+  const login = { email: 'a', password: 'b', more: [1] };
+  test('others are not noticed', () => {
+    requested('POST', '/api/auth/login', { ...json, 'x-auth-mode': 'cookie', more: 'x' }, login);
+    requested('POST', '/api/auth/login', json, JSON.stringify(login));
+    requested('POST', '/api/auth/logout', {}, undefined);
+    requested('GET', `/api/chats/conversations/${id}/messages?limit=9999&before=2026-03-01T09:30%2B01:00`, {}, undefined);
+    requested('GET', '/nothing?x', {}, { x: 1 });
+  });
+  for (const [name, method, path, headers, body] of [
+    ['a field of another type', 'POST', '/api/auth/login', json, { ...login, email: 1 }], ['a missing field', 'POST', '/api/auth/login', json, { email: 'a' }], ['no body', 'POST', '/api/auth/login', json, undefined],
+    ['no JSON', 'POST', '/api/auth/login', json, '{'], ['no UTF-8', 'POST', '/api/auth/login', json, Uint8Array.of(0x22, 0xff, 0x22)], ['another type', 'POST', '/api/auth/login', { 'content-type': 'text/plain' }, login],
+    ['a body where none is described', 'GET', '/api/auth/me', json, {}], ['no id', 'GET', '/api/users/x', {}, undefined], ['a parameter of another type', 'GET', '/api/chats/conversations?limit=x', {}, undefined],
+    ['an unknown parameter', 'GET', '/api/chats/conversations?limits=1', {}, undefined], ['a parameter twice', 'GET', '/api/users/search?q=ann&q=ann', {}, undefined], ['a missing parameter', 'GET', '/api/users/search', {}, undefined],
+    ['an escape that is none', 'GET', '/api/users/search?q=ann%', {}, undefined],
+  ]) {
+    test(`${name} is noticed`, () => assert.throws(() => requested(method, path, headers, body), /not as schema/));
+  }
 });

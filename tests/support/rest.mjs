@@ -1,7 +1,7 @@
 // A small REST client: every answer with status, headers, text and, where it is JSON, the parsed body. What the OpenAPI
-// document says of an answer is checked with each of them.
+// document says of an answer is checked with each of them, and of every request that was answered 2xx.
 import { connect } from 'node:net';
-import { conforms } from './openapi.mjs';
+import { conforms, requested } from './openapi.mjs';
 
 /**
  * @typedef {{status: number, headers: Headers, text: string, body: any}} Answer
@@ -21,14 +21,15 @@ export class Rest {
    */
   async request(method, path, body, headers = {}) {
     const raw = typeof body === 'string' || body instanceof Uint8Array;
+    const sent = {
+      ...(this.token ? { authorization: `Bearer ${this.token}` } : {}),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    };
     const response = await fetch(this.baseUrl + path, {
       method,
       redirect: 'manual',
-      headers: {
-        ...(this.token ? { authorization: `Bearer ${this.token}` } : {}),
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...headers,
-      },
+      headers: sent,
       body: body === undefined ? undefined : raw ? body : JSON.stringify(body),
       signal: AbortSignal.timeout(20_000),
     });
@@ -37,6 +38,7 @@ export class Rest {
     if (/json/.test(response.headers.get('content-type') ?? '')) parsed = JSON.parse(text);
     const answer = { status: response.status, headers: response.headers, text, body: parsed };
     conforms(method, path, answer);
+    if (response.ok) requested(method, path, sent, body);
     return answer;
   }
 

@@ -25,6 +25,7 @@ pub(super) async fn register<P: Platform>(call: &Call<'_, P>) -> Result<Reply, F
     let fields = Fields::read(call.request)?;
     let username = check_username(fields.text("username")?)?;
     let email = check_email(fields.text("email")?)?;
+    fields.optional_text("inviteToken")?;
     let secret = fields.text("password")?;
     password::check_new(secret, settings)?;
     match settings.registration {

@@ -34,7 +34,7 @@ pub(super) async fn list<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failu
 ///
 pub(super) async fn pending<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failure> {
     let me = call.caller().await?;
-    let direction = match input::query(call.request, "direction").as_deref() {
+    let direction = match input::query(call.request, "direction")?.as_deref() {
         None | Some("in") => "in",
         Some("out") => "out",
         Some(_) => return Err(Failure::invalid("direction", "One of in, out is expected")),
@@ -51,7 +51,8 @@ pub(super) async fn blocked<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fa
 /// G-03: removes, cancels or unblocks; nothing to do is done too.
 pub(super) async fn remove<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failure> {
     let me = call.caller().await?;
-    if let Some(other) = call.params.first().and_then(|text| UserId::parse(text)).filter(|other| *other != me.user) {
+    let other = user_param(&call.params)?;
+    if other != me.user {
         let msg = Message::ContactAnswer { me: me.actor(), other, answer: ContactAnswer::Removed };
         call.ask(&objects::user(me.user), msg).await?;
     }

@@ -18,7 +18,7 @@ use crate::sql::{Row, Rows, Value, projection};
 pub(super) async fn list<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failure> {
     let me = call.caller().await?;
     let limit = input::limit(call.request, CONVERSATIONS_MAX, CONVERSATIONS_MAX)?;
-    let before = input::query(call.request, "before").map(|text| read_position(&text)).transpose()?;
+    let before = input::query(call.request, "before")?.map(|text| read_position(&text)).transpose()?;
     let rows = call.read(people::conversations(me.user, before, None, limit + 1)).await?;
     let mut heads: Vec<Head> = rows.iter().map(|row| Head::read(row, me.user)).collect::<Option<_>>().ok_or_else(unexpected)?;
 
@@ -57,7 +57,7 @@ pub(super) async fn create<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fai
     let kind = projection::type_from(fields.text("type")?)
         .ok_or_else(|| Failure::invalid("type", "One of direct, group is expected"))?;
     let others = others(&fields, &me, kind)?;
-    let name = if kind == ConversationType::Group { group_name(&fields)? } else { None };
+    let name = group_name(&fields)?.filter(|_| kind == ConversationType::Group);
     let ids: Vec<UserId> = std::iter::once(me.user).chain(others.iter().copied()).collect();
     let people = people_for(call, &me, &ids, kind).await?;
 

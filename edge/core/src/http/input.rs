@@ -5,7 +5,7 @@ use wire::{ErrorCode, RoomId, UserId};
 
 use super::Request;
 use crate::error::Failure;
-use crate::limits::JSON_DEPTH;
+use crate::limits::{JSON_DEPTH, MAX_ACK_ID};
 
 /// The JSON object of a body. Unknown fields are ignored.
 #[derive(Debug)]
@@ -75,30 +75,45 @@ fn deeper_than(json: &[u8], most: usize) -> bool {
     false
 }
 
-/// The first value of a query parameter, decoded.
-pub(super) fn query(request: &Request, name: &str) -> Option<String> {
-    request.query.split('&').find_map(|pair| {
+/// A query parameter, decoded. It comes once, as UTF-8 without broken escapes: nobody should have to guess what was meant.
+pub(super) fn query(request: &Request, name: &str) -> Result<Option<String>, Failure> {
+    let mut values = request.query.split('&').filter_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (percent_decode(key, true) == name).then(|| percent_decode(value, true))
-    })
+        (percent_decode(key, true) == name).then_some(value)
+    });
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Failure::invalid(name, "This parameter is expected once"));
+    }
+    let (bytes, broken) = unescape(value, true);
+    match String::from_utf8(bytes) {
+        Ok(text) if !broken => Ok(Some(text)),
+        _ => Err(Failure::invalid(name, "Percent-encoded UTF-8 is expected")),
+    }
 }
 
-/// A query parameter that is a whole number, with its own sentence when it is not.
+/// A query parameter that is a whole number which JavaScript can hold.
 pub(super) fn number(request: &Request, name: &str) -> Result<Option<u64>, Failure> {
-    let Some(text) = query(request, name) else { return Ok(None) };
-    let digits = !text.is_empty() && text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse() {
-        Ok(number) if digits => Ok(Some(number)),
+    let Some(text) = query(request, name)? else { return Ok(None) };
+    match whole(&text) {
+        Some(number) if number <= MAX_ACK_ID => Ok(Some(number)),
         _ => Err(Failure::invalid(name, "A whole number is expected")),
     }
 }
 
-/// `limit`: at least 1, cut to `most`.
+/// `limit`: at least 1, cut to `most`, however large it is.
 pub(super) fn limit(request: &Request, default: u64, most: u64) -> Result<u64, Failure> {
-    match number(request, "limit")? {
-        Some(0) => Err(Failure::invalid("limit", "At least 1 is expected")),
-        limit => Ok(limit.unwrap_or(default).min(most)),
+    match query(request, "limit")?.map(|text| whole(&text)) {
+        None => Ok(default),
+        Some(Some(limit)) if limit > 0 => Ok(limit.min(most)),
+        Some(_) => Err(Failure::invalid("limit", "A whole number of at least 1 is expected")),
     }
+}
+
+/// The number that digits write; what is larger than any is the largest.
+fn whole(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 /// The conversation of a path; what is no id is as invisible as a foreign one.
@@ -124,9 +139,14 @@ pub(super) fn cookie<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
 
 /// Decodes `%41`, and `+` as a space in queries. What is no escape stays as it is; what is no UTF-8 is replaced.
 pub(super) fn percent_decode(text: &str, plus: bool) -> String {
+    String::from_utf8(unescape(text, plus).0).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// The bytes, and whether there was a `%` that is no escape.
+fn unescape(text: &str, plus: bool) -> (Vec<u8>, bool) {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
+    let (mut at, mut broken) = (0, false);
     while let Some(byte) = bytes.get(at) {
         let digit = |offset: usize| bytes.get(at + offset).and_then(|byte| char::from(*byte).to_digit(16));
         match (byte, digit(1), digit(2)) {
@@ -136,11 +156,14 @@ pub(super) fn percent_decode(text: &str, plus: bool) -> String {
                 continue;
             }
             (b'+', ..) if plus => out.push(b' '),
-            _ => out.push(*byte),
+            _ => {
+                broken |= *byte == b'%';
+                out.push(*byte);
+            }
         }
         at += 1;
     }
-    String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    (out, broken)
 }
 
 #[cfg(test)]
@@ -190,15 +213,35 @@ mod tests {
     fn limits_are_whole_numbers_from_1_and_cut() {
         assert_eq!(limit(&get(""), 50, 200), Ok(50));
         assert_eq!(limit(&get("limit=7"), 50, 200), Ok(7));
-        assert_eq!(limit(&get("limit=9999999999"), 50, 200), Ok(200));
-        for bad in ["limit=0", "limit=-1", "limit=1.5", "limit=x", "limit=", "limit", "limit=+5", "limit=99999999999999999999"] {
+        for large in ["limit=9999999999", "limit=99999999999999999999"] {
+            assert_eq!(limit(&get(large), 50, 200), Ok(200));
+        }
+        for bad in ["limit=0", "limit=-1", "limit=1.5", "limit=x", "limit=", "limit", "limit=+5", "limit=5&limit=5", "limit=5%"] {
             assert_eq!(limit(&get(bad), 50, 200).unwrap_err().field.as_deref(), Some("limit"), "{bad}");
         }
     }
 
     #[test]
+    fn numbers_are_those_of_javascript() {
+        assert_eq!(number(&get("after=9007199254740991"), "after"), Ok(Some(MAX_ACK_ID)));
+        for bad in ["after=9007199254740992", "after=99999999999999999999", "after=-1", "after=1e3", "after="] {
+            assert_eq!(number(&get(bad), "after").unwrap_err().field.as_deref(), Some("after"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_comes_once_and_whole() {
+        for bad in ["q=a&q=a", "q=a&%71=b", "q&q=", "q=%", "q=%4", "q=%zz", "q=100%", "q=%ff", "q=%f0%28%8c%28"] {
+            assert_eq!(query(&get(bad), "q").unwrap_err().field.as_deref(), Some("q"), "{bad}");
+        }
+        // What nobody asks for is ignored.
+        assert_eq!(query(&get("q=a&x=%zz&x=1"), "q"), Ok(Some("a".to_owned())));
+    }
+
+    #[test]
     fn queries_and_paths_are_decoded() {
-        assert_eq!(query(&get("a=1&before=2026-03-01T09%3A30+x&b"), "before").as_deref(), Some("2026-03-01T09:30 x"));
+        let found = query(&get("a=1&before=2026-03-01T09%3A30+x&b"), "before");
+        assert_eq!(found, Ok(Some("2026-03-01T09:30 x".to_owned())));
         assert_eq!(percent_decode("a+%2", false), "a+%2");
         assert_eq!(percent_decode("%ff%é", false), "\u{fffd}%é");
     }

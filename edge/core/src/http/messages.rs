@@ -102,7 +102,7 @@ fn event(room: RoomId, numbered: &Numbered) -> Option<Value> {
 fn read_cursor(request: &Request) -> Result<HistoryCursor, Failure> {
     let mut found = None;
     for name in ["before", "beforeSeq", "afterSeq", "around"] {
-        let Some(text) = input::query(request, name) else { continue };
+        let Some(text) = input::query(request, name)? else { continue };
         if found.is_some() {
             return Err(Failure::invalid(name, "Only one cursor is expected"));
         }

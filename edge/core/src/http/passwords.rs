@@ -33,8 +33,7 @@ pub(super) async fn confirm<P: Platform>(
     fields: &Fields,
     batch: &mut Vec<Statement>,
 ) -> Result<String, Failure> {
-    let Some(secret) = fields.optional_text("currentPassword")? else { return Err(ErrorCode::ReauthRequired.into()) };
-    password::check_shape(secret).map_err(|failure| in_field(failure, "currentPassword"))?;
+    let Some(secret) = current(fields)? else { return Err(ErrorCode::ReauthRequired.into()) };
     let settings = call.platform.settings();
     let bucket = call.bucket("reauth", &me.user.to_string(), limits::WRONG_LOGINS_PER_ACCOUNT);
     call.charge(std::slice::from_ref(&bucket)).await?;
@@ -47,6 +46,13 @@ pub(super) async fn confirm<P: Platform>(
         batch.push(people::give_back(&bucket.key, bucket.rate));
     }
     hash.map(str::to_owned).ok_or_else(unexpected)
+}
+
+/// `currentPassword`, which is checked for its form wherever it may stand.
+pub(super) fn current(fields: &Fields) -> Result<Option<&str>, Failure> {
+    let secret = fields.optional_text("currentPassword")?;
+    secret.map_or(Ok(()), password::check_shape).map_err(|failure| in_field(failure, "currentPassword"))?;
+    Ok(secret)
 }
 
 /// Changes the password; every other session ends.

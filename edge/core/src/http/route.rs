@@ -103,8 +103,8 @@ impl Endpoint {
     }
 }
 
-/// Method, path with `:parameters`, handler. A parameter is one segment; the first that fits wins. Each row has its
-/// operation in `schema/openapi.json`, `operationId` is the endpoint's name.
+/// Method, path with `:parameters`, handler. A parameter is one segment; the first path that fits wins, and words come before
+/// parameters. Each row has its operation in `schema/openapi.json`, `operationId` is the endpoint's name.
 const ROUTES: &[(&str, &str, Endpoint)] = &[
     ("POST", "/api/auth/register", Endpoint::Register),
     ("POST", "/api/auth/login", Endpoint::Login),
@@ -166,15 +166,19 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// Finds the handler. `HEAD` is `GET` without the body.
+/// Finds the handler. `HEAD` is `GET` without the body. The first path that fits is the one, whatever its methods are.
 pub(super) fn find(method: &str, path: &str) -> Found {
     let wanted = if method == "HEAD" { "GET" } else { method };
-    let mut allowed = Vec::new();
+    let (mut first, mut allowed) = (None, Vec::new());
     for (known, pattern, endpoint) in ROUTES {
+        if first.is_some_and(|first| first != *pattern) {
+            continue;
+        }
         if let Some(params) = matches(pattern, path) {
             if *known == wanted {
                 return Found::Endpoint(*endpoint, params);
             }
+            first = Some(*pattern);
             allowed.push(*known);
         }
     }
@@ -304,6 +308,8 @@ mod tests {
     fn words_win_over_parameters() {
         assert_eq!(find("GET", "/api/users/search"), Found::Endpoint(Endpoint::SearchUsers, vec![]));
         assert_eq!(find("GET", "/api/users/contacts"), Found::Endpoint(Endpoint::Contacts, vec![]));
-        assert_eq!(find("GET", "/api/users/me"), Found::Endpoint(Endpoint::ShowUser, vec!["me".to_owned()]));
+        assert_eq!(find("GET", "/api/users/me"), Found::OtherMethods(vec!["PATCH"]));
+        assert_eq!(find("POST", "/api/users/contacts/pending"), Found::OtherMethods(vec!["GET", "HEAD"]));
+        assert_eq!(find("PUT", "/api/users/contacts/x"), Found::OtherMethods(vec!["POST", "PATCH", "DELETE"]));
     }
 }

@@ -223,7 +223,7 @@ struct Question {
 
 impl Question {
     fn read(request: &Request) -> Result<Self, Failure> {
-        let text = input::query(request, "q").unwrap_or_default();
+        let text = input::query(request, "q")?.unwrap_or_default();
         let phrase = fold(text.trim());
         let length = phrase.chars().count();
         if !QUESTION_CHARS.contains(&length) {
@@ -236,16 +236,16 @@ impl Question {
 
         let time = |name: &str| {
             let read = |text: String| Timestamp::from_iso(&text).ok_or_else(|| Failure::invalid(name, "A time is expected"));
-            input::query(request, name).map(read).transpose()
+            input::query(request, name)?.map(read).transpose()
         };
         let mut filters = Wanted { before: time("before")?, after: time("after")?, ..Wanted::default() };
-        if let Some(id) = input::query(request, "conversationId") {
+        if let Some(id) = input::query(request, "conversationId")? {
             filters.room = Some(RoomId::parse(&id).ok_or_else(|| Failure::invalid("conversationId", "A conversation id is expected"))?);
         }
-        if let Some(id) = input::query(request, "from") {
+        if let Some(id) = input::query(request, "from")? {
             filters.from = Some(UserId::parse(&id).ok_or_else(|| Failure::invalid("from", "A user id is expected"))?);
         }
-        if let Some(has) = input::query(request, "has") {
+        if let Some(has) = input::query(request, "has")? {
             filters.kind = ["image", "file", "voice"].into_iter().find(|kind| *kind == has);
             filters.link = has == "link";
             if filters.kind.is_none() && !filters.link {
@@ -254,7 +254,7 @@ impl Question {
         }
         let limit = input::limit(request, SEARCH_HITS, SEARCH_HITS_MAX)?;
         let read = |text: String| Cursor::parse(&text).ok_or_else(|| Failure::invalid("cursor", "A cursor of an earlier answer is expected"));
-        let cursor = input::query(request, "cursor").map(read).transpose()?;
+        let cursor = input::query(request, "cursor")?.map(read).transpose()?;
         Ok(Self { phrase, words, filters, limit, cursor })
     }
 

@@ -96,10 +96,11 @@ pub(super) async fn logout<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fai
     Ok(goodbye(call))
 }
 
-/// G-01: ends every session of the caller.
+/// G-01: ends every session of the caller, whichever token the body names.
 pub(super) async fn logout_all<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failure> {
     check_mode(call)?;
     let caller = call.caller().await?;
+    shown_token(call)?;
     let rows = call.write(people::end_all_sessions(caller.user, call.now).into()).await?;
     let version = rows.first().and_then(|rows| rows.first()?.first()?.as_u64()).ok_or_else(unexpected)?;
     revoke(call, caller.user, None, Some(version), "logout_all").await?;

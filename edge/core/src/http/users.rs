@@ -16,7 +16,7 @@ use crate::sql::people::{self, ProfileChange};
 ///
 pub(super) async fn search<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Failure> {
     let me = call.caller().await?;
-    let text = input::query(call.request, "q").unwrap_or_default();
+    let text = input::query(call.request, "q")?.unwrap_or_default();
     let text = text.trim();
     if !SEARCH_CHARS.contains(&text.chars().count()) || text.contains(char::is_control) {
         return Err(Failure::invalid("q", "2 to 50 characters are expected"));
@@ -40,6 +40,7 @@ pub(super) async fn change<P: Platform>(call: &Call<'_, P>) -> Result<Reply, Fai
     let me = call.caller().await?;
     let fields = Fields::read(call.request)?;
     let email = fields.optional_text("email")?.map(check_email).transpose()?;
+    passwords::current(&fields)?;
     let change = ProfileChange {
         username: fields.optional_text("username")?.map(check_username).transpose()?,
         display_name: bounded(&fields, "display_name", USERNAME_CHARS, false)?,
