@@ -53,7 +53,7 @@ fn a_pair_has_one_conversation_whoever_opens_it() {
     let world = World::new();
     let (ann, ben) = (world.person("ann"), world.person("ben"));
     view(&world, room(1), ConversationType::Direct, &[ann.id, ben.id]);
-    let first = create(&world, &ann, json!({"type": "direct", "memberIds": [ben.id], "name": 7}));
+    let first = create(&world, &ann, json!({"type": "direct", "memberIds": [ben.id], "name": "ours"}));
     assert_eq!(first.status(), 201, "{first:?}");
     assert!(first.json().get("lastMessage").is_none() && first.json().get("unreadCount").is_none());
     assert_eq!(first.json()["members"][1]["username"], "ben", "profiles are fresh");
@@ -94,6 +94,7 @@ fn members_are_checked_before_anything_is_created() {
     assert_eq!(field(json!({"type": "direct", "memberIds": [ben.id, cat.id]})), invalid("memberIds"));
     assert_eq!(field(json!({"type": "direct", "memberIds": ben.id})), invalid("memberIds"));
     assert_eq!(field(json!({"type": "direct", "memberIds": [{}]})), invalid("memberIds"));
+    assert_eq!(field(json!({"type": "direct", "memberIds": [ben.id], "name": 7})), invalid("name"));
     assert_eq!(field(json!({"type": "direct", "memberIds": ["1 OR 1=1"]})), invalid("memberIds"));
     assert_eq!(field(json!({"type": "group", "memberIds": [ann.id]})), invalid("memberIds"));
     assert_eq!(field(json!({"type": "room", "memberIds": [ben.id]})), invalid("type"));

@@ -167,6 +167,8 @@ fn a_profile_names_what_it_refuses() {
         (json!({"status": 1}), "status"),
         (json!({"bio": "x".repeat(1_001)}), "bio"),
         (json!({"email": "nobody"}), "email"),
+        (json!({"status": "x", "currentPassword": 7}), "currentPassword"),
+        (json!({"status": "x", "currentPassword": "nul\u{0}"}), "currentPassword"),
         (json!({"profile": "x"}), "profile"),
         (json!({"profile": {"gender": 1}}), "profile.gender"),
     ] {

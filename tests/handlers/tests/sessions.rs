@@ -167,6 +167,7 @@ fn logout_all_ends_every_session_and_token() {
     let login = json!({"email": ann.email, "password": handlers::PASSWORD});
     let other = world.handle(request("POST", "/api/auth/login").json(&login)).person();
     let _ = world.take_asked();
+    assert_eq!(world.post("/api/auth/logout-all", &ann, &json!({"refreshToken": 7})).error().2.as_deref(), Some("refreshToken"));
     assert_eq!(world.handle(request("POST", "/api/auth/logout-all").bearer(&ann.access)).status(), 204);
     for person in [&ann, &other] {
         assert_eq!(world.get("/api/auth/me", person).status(), 401);
