@@ -62,7 +62,10 @@ const mixed = (place, known, weight, carry = carried.query) => (known ? fc.oneof
 function parts(operation, where, known, weight) {
   const described = operation.parameters.filter((one) => one.where === where);
   const record = Object.fromEntries(described.map(({ name, place }) => [name, mixed(place, name in known, weight, carried[where])]));
-  return fc.record(record, { requiredKeys: described.filter((one) => one.required).map(({ name }) => name), noNullPrototype: true });
+  const [needed, others] = [true, false].map((required) => described.filter((one) => one.required === required).map(({ name }) => name));
+  // Few of the optional ones: some do not go together.
+  const chosen = fc.oneof(fc.subarray(others, { maxLength: Math.min(others.length, 2) }), fc.subarray(others));
+  return fc.tuple(fc.record(record, { noNullPrototype: true }), chosen).map(([all, some]) => Object.fromEntries([...needed, ...some].map((name) => [name, all[name]])));
 }
 
 function bodies({ body }, known) {

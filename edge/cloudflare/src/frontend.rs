@@ -119,7 +119,8 @@ async fn request(mut req: Request) -> Result<http::Request> {
         _ => limited_body(&mut req, limits::HTTP_BODY_BYTES).await?,
     };
     Ok(http::Request {
-        method: req.method().to_string(),
+        // As it came: for `Request::method` everything that it does not know is GET.
+        method: req.inner().method(),
         path: url.path().to_owned(),
         query: url.query().unwrap_or_default().to_owned(),
         headers: req.headers().entries().collect(),
