@@ -78,9 +78,11 @@ fn nobody_is_the_same_404_whatever_the_id() {
     let ann = world.person("ann");
     let missing = world.get("/api/users/0195f0a0-6c3e-7b1a-9d52-0d6f0a1b2c3d", &ann);
     assert_eq!(missing.error().1, "USER_NOT_FOUND");
-    for id in ["x", "me", "1%20OR%201=1"] {
+    for id in ["x", "Me", "1%20OR%201=1"] {
         assert_eq!(world.get(&format!("/api/users/{id}"), &ann).0, missing.0, "{id}");
     }
+    // A path of its own, without this method.
+    assert_eq!(world.get("/api/users/me", &ann).error().1, "METHOD_NOT_ALLOWED");
 }
 
 #[test]
