@@ -34,8 +34,8 @@ impl System {
     pub fn scenario(self, seed: u64) -> Scenario {
         match self {
             Self::Product => Scenario::of(seed),
-            // Shards make the product's objects only, and it neither sleeps nor knows of memberships.
-            Self::Toy => Scenario { shards: 0, churn: false, ..Scenario::on(Host::Own, seed) },
+            // Shards make the product's objects only, and it neither sleeps nor knows of memberships or people.
+            Self::Toy => Scenario { shards: 0, churn: false, relations: false, scenes: false, ..Scenario::on(Host::Own, seed) },
         }
     }
 }

@@ -1,16 +1,18 @@
-//! The history checker: decides M1-M8 over a log. Pure: no clock, no order but that of the log.
+//! The history checker: decides M1-M8, and who may see what, over a log. Pure: no clock, no order but that of the log.
 
 mod changes;
 mod connections;
 mod marks;
 mod members;
 mod reads;
+mod search;
 mod sends;
+mod sessions;
 mod truth;
 
 pub use sends::is_final;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use crate::history::{HistoryEvent, Id, Row, State, Watermarks, What};
@@ -29,7 +31,17 @@ pub enum Rule {
     M6,
     M7,
     M8,
+    /// A former member reads nothing.
+    N19,
     N20,
+    /// Nobody marks anything in a conversation of others.
+    N22,
+    /// Nor changes anything.
+    N28,
+    /// Nobody goes on with the session of somebody else.
+    N47,
+    /// A search finds what one may read, all of it and as it is now.
+    G07,
 }
 
 /// One broken promise.
@@ -59,6 +71,7 @@ pub struct Counts {
     pub unknown: usize,
     pub delivered: usize,
     pub resumes: usize,
+    pub found: usize,
     pub changes: usize,
     pub final_rows: usize,
 }
@@ -92,16 +105,16 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { events, sends, acked, refused, unknown, delivered, resumes, changes, final_rows } = self.counts;
+        let Counts { events, sends, acked, refused, unknown, delivered, resumes, found, changes, final_rows } = self.counts;
         writeln!(
             f,
             "{events} events: {sends} sends ({acked} acked, {refused} refused, {unknown} unknown), \
-             {changes} changes, {delivered} deliveries, {resumes} resumes, {final_rows} stored rows"
+             {changes} changes, {delivered} deliveries, {resumes} resumes, {found} found, {final_rows} stored rows"
         )?;
         for violation in &self.violations {
             writeln!(f, "VIOLATED {violation}")?;
         }
-        write!(f, "{}", if self.holds() { "M1-M8 hold" } else { "M1-M8 do not hold" })
+        write!(f, "{}", if self.holds() { "every promise holds" } else { "not every promise holds" })
     }
 }
 
@@ -117,6 +130,8 @@ pub fn check(events: &[HistoryEvent]) -> Verdict {
     reads::check(&log, &mut report);
     changes::check(&log, &mut report);
     members::check(&log, &mut report);
+    sessions::check(&log, &mut report);
+    search::check(&log, &mut report);
     report.0.sort_by_key(|violation| (violation.at, violation.rule));
     Verdict { violations: report.0, counts: log.counts() }
 }
@@ -134,6 +149,9 @@ struct Final<'a> {
     at: usize,
     rows: BTreeMap<u64, &'a Row>,
     marks: &'a BTreeMap<Id, Watermarks>,
+    members: &'a [Id],
+    /// Newest event that open connections must have got.
+    quiesced: u64,
 }
 
 impl Final<'_> {
@@ -146,14 +164,18 @@ impl<'a> Log<'a> {
     fn new(events: &'a [HistoryEvent]) -> Self {
         let (mut finals, mut states) = (BTreeMap::new(), BTreeMap::new());
         let mut quiesced = None;
+        let mut late = HashSet::new();
         for (at, event) in events.iter().enumerate() {
             match &event.what {
-                What::Final { conversation, rows, marks, states: changed } => {
+                What::Final { conversation, rows, marks, states: changed, members } => {
                     states.insert(conversation, changed);
-                    let rows = rows.iter().map(|row| (row.seq, row)).collect();
-                    finals.insert(conversation, Final { at, rows, marks });
+                    let rows: BTreeMap<u64, &Row> = rows.iter().map(|row| (row.seq, row)).collect();
+                    let in_time = |row: &&&Row| row.client_id.as_ref().is_none_or(|id| !late.contains(&(conversation, id)));
+                    let quiesced = rows.values().filter(in_time).map(|row| row.seq).max().unwrap_or(0);
+                    finals.insert(conversation, Final { at, rows, marks, members, quiesced });
                 }
                 What::Quiesced => quiesced = Some(at),
+                What::Send { conversation, client_id: Some(id), .. } if quiesced.is_some() => drop(late.insert((conversation, id))),
                 _ => {}
             }
         }
@@ -175,6 +197,7 @@ impl<'a> Log<'a> {
                 What::Deliver { .. } => counts.delivered += 1,
                 What::Changed { .. } => counts.changes += 1,
                 What::Resume { .. } => counts.resumes += 1,
+                What::Found { hits, .. } => counts.found += hits.len(),
                 What::Final { rows, .. } => counts.final_rows += rows.len(),
                 _ => {}
             }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use edge_core::object::{CallError, SocketId};
+use edge_core::object::{CallError, ObjectId, SocketId};
 use edge_core::objects::{self, Actor, HistoryCursor, Message, NewMessage, Profile};
 use serde_json::{Value, json};
 use wire::{ConversationType, MessageKind, SessionId};
@@ -36,8 +36,8 @@ pub(crate) struct Client {
     /// recovered: then it is one and the same to the checker.
     pub(crate) conn: Option<Id>,
     /// What a stock client holds of its session (G-17), and that the server has confirmed it on this socket.
-    session_id: (Id, Id),
-    offset: Option<Id>,
+    pub(crate) session_id: (Id, Id),
+    pub(crate) offset: Option<Id>,
     connected: bool,
     /// Something was under way that a recovery does not bring: it resumes all the same.
     interrupted: bool,
@@ -50,7 +50,7 @@ pub(crate) struct Client {
     pub(crate) cursors: BTreeMap<usize, u64>,
     /// Received above the cursor.
     pub(crate) early: BTreeMap<usize, BTreeSet<u64>>,
-    newest: BTreeMap<usize, Row>,
+    pub(crate) newest: BTreeMap<usize, Row>,
     /// Of the newest row: when the server says it was made; only a planted bug looks at it.
     newest_at: BTreeMap<usize, u64>,
     /// Messages that it may change.
@@ -69,6 +69,8 @@ pub(crate) struct Client {
     pub(crate) away: bool,
     /// Told not to be a member any more, and of when that was true.
     pub(crate) dismissed: BTreeMap<usize, Option<u64>>,
+    /// How far others have read, by conversation and person.
+    pub(crate) reading: BTreeMap<(usize, Id), u64>,
 }
 
 /// A message that the person wrote.
@@ -105,6 +107,8 @@ pub(crate) enum RequestKind {
     Rows { op: u64, conversation: usize },
     /// Somebody comes or goes; `back`: everybody is to be a member at the end.
     Group { conversation: usize, back: bool },
+    /// A block, or its end; `last`: as it is to be at the end.
+    Relate { by: usize, other: usize, last: bool },
     /// Somebody else waits for it.
     Kept(Option<Box<Result<Message, CallError>>>),
 }
@@ -149,6 +153,7 @@ impl World {
             view: None,
             away: false,
             dismissed: BTreeMap::new(),
+            reading: BTreeMap::new(),
         };
         let index = self.clients.len();
         self.clients.push(client);
@@ -263,8 +268,9 @@ impl World {
                 let person = self.people[client.user].clone();
                 let token = (self.hooks.token)(&person, client.session, &self.settings, self.wall());
                 let mut auth = json!({ "token": token });
-                let client = &self.clients[index];
-                if !client.session_id.1.is_empty() && !client.forgetful {
+                let whose = self.foreign_session(index).unwrap_or(index);
+                let client = &self.clients[whose];
+                if whose != index || !client.session_id.1.is_empty() && !client.forgetful {
                     auth["pid"] = json!(client.session_id.1);
                     if let Some(offset) = &client.offset {
                         auth["offset"] = json!(offset);
@@ -318,7 +324,8 @@ impl World {
         let conn = Id::from(format!("{}#{}", client.device, client.connections));
         client.conn = Some(conn.clone());
         let (device, user) = (client.device.clone(), self.people[client.user].text.clone());
-        self.log(What::Connect { conn, device, user });
+        let session = (!pid.is_empty()).then(|| pid.clone());
+        self.log(What::Connect { conn, device, user, session });
         self.resume_all(index);
     }
 
@@ -397,7 +404,8 @@ impl World {
             (Pending::Change { op }, None) => self.log(What::Changed { op }),
             (Pending::Online, None) => {
                 let users = body.get("users").or(Some(body)).and_then(Value::as_array).into_iter().flatten();
-                let view = users.filter_map(|user| user.as_str().map(Id::from)).collect();
+                let view: BTreeSet<Id> = users.filter_map(|user| user.as_str().map(Id::from)).collect();
+                view.iter().for_each(|user| self.is_seen(index, user));
                 self.clients[index].view = Some(view);
             }
             (Pending::Forbidden, None) => self.breach("a stranger was answered like a member".to_owned()),
@@ -407,6 +415,11 @@ impl World {
 
     fn resume_acked(&mut self, index: usize, op: u64, all: bool, body: &Value) {
         let (heads, more, marks) = packet::resumed(body);
+        for (conversation, members) in &marks {
+            for (user, marks) in members {
+                self.read_by(index, conversation, user, marks.read_seq);
+            }
+        }
         self.log(What::Resumed { op, heads: heads.clone(), more: more.clone(), marks });
         self.clients[index].resumed = true;
         let mut again: Vec<usize> = Vec::new();
@@ -455,12 +468,16 @@ impl World {
             Heard::Message { conversation, row } => self.message_came(index, conversation, row),
             Heard::Read { conversation, user, up_to } => {
                 self.not_dismissed(index, conversation);
+                self.not_hushed(index, conversation, user);
+                self.read_by(index, conversation, user, *up_to);
                 let (conversation, user) = (conversation.clone(), user.clone());
                 self.log(What::Marks { conversation, user, delivered_seq: 0, read_seq: *up_to });
             }
             Heard::Receipts { conversation, user, marks } => {
                 self.not_dismissed(index, conversation);
+                self.not_hushed(index, conversation, user);
                 let Watermarks { delivered_seq, read_seq } = *marks;
+                self.read_by(index, conversation, user, read_seq);
                 self.log(What::Marks { conversation: conversation.clone(), user: user.clone(), delivered_seq, read_seq });
             }
             Heard::Reset { conversation, head } => self.reset_came(index, conversation, *head),
@@ -469,10 +486,12 @@ impl World {
                 let token = (self.hooks.token)(&person, self.clients[index].session, &self.settings, self.wall());
                 self.emit(index, &json!(["auth:renew", { "token": token }]), Some(Pending::Plain));
             }
-            Heard::Typing { conversation, .. } => {
+            Heard::Typing { conversation, user } => {
                 self.not_dismissed(index, conversation);
+                self.not_hushed(index, conversation, user);
             }
             Heard::OnlineList(users) => {
+                users.iter().for_each(|user| self.is_seen(index, user));
                 if let Some(view) = &mut self.clients[index].view {
                     *view = users.iter().cloned().collect();
                 }
@@ -536,7 +555,9 @@ impl World {
     }
 
     fn presence_came(&mut self, index: usize, user: &Id, online: bool) {
-        if !online {
+        if online {
+            self.is_seen(index, user);
+        } else {
             self.offline_heard.push((self.now_us, user.clone()));
         }
         let Some(view) = &mut self.clients[index].view else { return };
@@ -632,14 +653,19 @@ impl World {
     // ---- HTTP
 
     pub(crate) fn request(&mut self, client: usize, conversation: usize, kind: RequestKind, msg: Message) -> u64 {
+        let to = objects::room(self.conversations[conversation].id);
+        self.request_of(client, &to, kind, msg)
+    }
+
+    /// A request that a handler answers by asking this object.
+    pub(crate) fn request_of(&mut self, client: usize, to: &ObjectId, kind: RequestKind, msg: Message) -> u64 {
         let id = self.next_request;
         self.next_request += 1;
         self.requests.insert(id, Request { client, kind });
-        let to = objects::room(self.conversations[conversation].id);
         if self.now_us < self.host_up_at_us {
             self.http_done(id, Err(CallError::Lost));
         } else {
-            self.call_from_http(id, &to, msg);
+            self.call_from_http(id, to, msg);
         }
         id
     }
@@ -715,6 +741,7 @@ impl World {
                 Ok(other) => self.breach(format!("history was answered {other:?}")),
             },
             RequestKind::Group { conversation, back } => self.group_changed(conversation, back, result),
+            RequestKind::Relate { by, other, last } => self.related(by, other, last, result),
             RequestKind::Kept(_) => {}
         }
     }
@@ -754,7 +781,7 @@ impl World {
             }
             return;
         }
-        if self.sleeps() {
+        if self.sleeps() || self.watching {
             self.ask_online(index);
         }
         self.repeat_sends(index);
@@ -822,7 +849,7 @@ impl World {
             self.trespass(index);
             return;
         };
-        if self.churns(index, n) {
+        if self.churns(index, n) || self.relates(index, n) {
             return;
         }
         let text = self.conversations[n].text.clone();
@@ -980,6 +1007,7 @@ impl World {
                 && client.acks.values().all(|(_, pending)| matches!(pending, Pending::Plain | Pending::Online | Pending::Forbidden))
         }) && self.requests.is_empty()
             && self.conversations.iter().all(|one| !self.settling || one.churner.is_none() || one.back)
+            && self.relations.values().all(|one| !self.settling || one.sure)
     }
 
     /// Why [`World::settled`] is false, for people.
@@ -1003,23 +1031,26 @@ impl World {
 
     /// A request as a member, and the wait for its answer.
     pub(crate) fn ask(&mut self, conversation: usize, msg: Message) -> Option<Message> {
+        let to = objects::room(self.conversations[conversation].id);
         for _ in 0..5 {
-            let id = self.request(0, conversation, RequestKind::Kept(None), msg.clone());
             let until = self.now_us + 11_000_000;
-            loop {
-                if let Some(Request { kind: RequestKind::Kept(Some(_)), .. }) = self.requests.get(&id) {
-                    break;
-                }
-                if !self.turn(until) {
-                    break;
-                }
-            }
-            match self.requests.remove(&id) {
-                Some(Request { kind: RequestKind::Kept(Some(answer)), .. }) if answer.is_ok() => return answer.ok(),
-                _ => self.now_us = self.now_us.max(until),
+            match self.ask_object(&to, msg.clone()) {
+                Ok(answer) => return Some(answer),
+                Err(_) => self.now_us = self.now_us.max(until),
             }
         }
         None
+    }
+
+    /// A request to an object, and the wait for its answer.
+    pub(crate) fn ask_object(&mut self, to: &ObjectId, msg: Message) -> Result<Message, CallError> {
+        let id = self.request_of(0, to, RequestKind::Kept(None), msg);
+        let until = self.now_us + 11_000_000;
+        while !matches!(self.requests.get(&id), Some(Request { kind: RequestKind::Kept(Some(_)), .. })) && self.turn(until) {}
+        match self.requests.remove(&id) {
+            Some(Request { kind: RequestKind::Kept(Some(answer)), .. }) => *answer,
+            _ => Err(CallError::Lost),
+        }
     }
 }
 
@@ -1059,6 +1090,6 @@ pub(crate) fn row_of_event(event: &objects::Numbered) -> Row {
     }
 }
 
-fn code_of(failure: &edge_core::error::Failure) -> String {
+pub(crate) fn code_of(failure: &edge_core::error::Failure) -> String {
     serde_json::to_value(failure.code).ok().and_then(|code| code.as_str().map(str::to_owned)).unwrap_or_default()
 }

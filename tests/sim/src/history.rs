@@ -46,6 +46,15 @@ pub struct Watermarks {
 /// Marks by conversation and member.
 pub type MarkTable = BTreeMap<Id, BTreeMap<Id, Watermarks>>;
 
+/// A message that a search found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hit {
+    pub conversation: Id,
+    pub id: Id,
+    /// As it is shown, edits included.
+    pub content: Id,
+}
+
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HistoryEvent {
@@ -64,6 +73,9 @@ pub enum What {
         conn: Id,
         device: Id,
         user: Id,
+        /// What its session may be recovered by.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<Id>,
     },
     Disconnect {
         conn: Id,
@@ -166,6 +178,16 @@ pub enum What {
         op: u64,
         rows: Vec<Row>,
     },
+    Search {
+        op: u64,
+        user: Id,
+        text: Id,
+    },
+    /// All pages of its answer.
+    Found {
+        op: u64,
+        hits: Vec<Hit>,
+    },
     Commit {
         conversation: Id,
         seq: u64,
@@ -178,6 +200,9 @@ pub enum What {
         marks: BTreeMap<Id, Watermarks>,
         #[serde(default)]
         states: BTreeMap<Id, State>,
+        /// Who is a member at the end; empty when nobody asked.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        members: Vec<Id>,
     },
 }
 

@@ -3,11 +3,13 @@
 //! Two things that know nothing of each other:
 //!
 //! - [`check`]: a pure function over a log of what clients asked and saw. It decides M1-M8 of `guarantees.md` section 1
-//!   the way section 11.3 says. The log is [`history::HistoryEvent`], in files one JSON object per line, so that tests
+//!   the way section 11.3 says, who may read and do what (N19, N20, N22, N28, N47), and what a search finds (G-07). The log is [`history::HistoryEvent`], in files one JSON object per line, so that tests
 //!   of real processes in any language feed the same checker: `cargo run -p sim --bin check-history < history.jsonl`.
 //! - the simulator ([`world`]): gateways, rooms and users of `edge-core` under an exact model of the host contract
 //!   ([`host`]), real SQL in memory ([`store`]), model clients ([`client`]), and faults. One `u64` determines everything.
-//!   Every third number runs on a host whose objects sleep ([`sleep`]), where presence is checked too ([`presence`]).
+//!   Every third number runs on a host whose objects sleep ([`sleep`]). At the end of a run, without faults but for one
+//!   that a scene brings, everything that has a time is looked at: presence and blocks ([`presence`]), read marks
+//!   ([`marks`]), the search index ([`search`]).
 //!
 //! # The log, one JSON object per line
 //!
@@ -17,7 +19,7 @@
 //!
 //! | `e` | fields | written |
 //! |---|---|---|
-//! | `connect` | `conn`, `device`, `user` | when the namespace is connected; `conn` is new each time, `device` stays |
+//! | `connect` | `conn`, `device`, `user`, `session`? | when the namespace is connected; `conn` is new each time, `device` stays; `session`: the `pid` |
 //! | `disconnect` | `conn` | when the client knows that the connection is gone |
 //! | `resume` | `op`, `conn`, `cursors` | before `sync:resume` is written; `cursors` as sent, `{}` subscribes from the heads |
 //! | `resumed` | `op`, `heads`, `more`?, `marks`? | its ack; `marks` as `{conversation:{user:{delivered_seq,read_seq}}}` |
@@ -39,7 +41,9 @@
 //! | `quiesced` | | everything was given time to arrive: from here on open connections must have everything |
 //! | `change` | `op`, `user`, `conversation`, `message`, `kind`, `content` | before an edit, deletion or reaction; `kind` is the event that tells of it, `content` an edit's text or a reaction's `👍+`, `👍-` |
 //! | `changed` | `op` | its ack (an error needs no line) |
-//! | `final` | `conversation`, `rows`, `marks`?, `states`? | the stored truth, read at the end; all rows, oldest first; `states`: of changed messages |
+//! | `search` | `op`, `user`, `text` | before a search, made when the index had time to follow |
+//! | `found` | `op`, `hits` | everything it found, as `{conversation,id,content}` |
+//! | `final` | `conversation`, `rows`, `marks`?, `states`?, `members`? | the stored truth, read at the end; all rows, oldest first; `states`: of changed messages; `members`: who is one at the end |
 //!
 //! A `row` is `{"seq":1,"id":"..","sender":"..","client_id":null,"content":".."}`; unknown fields are ignored. The content
 //! is the one that was sent, and empty once the message is deleted. Durable events that are no messages have their name in
@@ -55,15 +59,19 @@ mod client;
 mod groups;
 pub mod history;
 mod host;
+mod marks;
 mod net;
 mod packet;
 pub mod planted;
 mod presence;
 pub mod product;
 pub mod queue;
+mod relations;
+mod rest;
 pub mod rng;
 pub mod run;
 pub mod scenario;
+mod search;
 mod sleep;
 pub mod store;
 pub mod toy;

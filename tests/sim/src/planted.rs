@@ -1,6 +1,8 @@
 //! Bugs that real chat servers had, planted into the models and around the objects (never into the product), to prove
 //! that the checker sees them.
 
+mod rights;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
@@ -15,6 +17,7 @@ use crate::product;
 use crate::run::Outcome;
 use crate::scenario::Host;
 use crate::world::{Bugs, Hooks};
+use rights::{BlockIgnored, BlockedSeen, Deed, IndexBatchLost, InvisibleSeen, LastDevice, MarksUntold, SessionOfAnother, TypingKept, Unchecked};
 
 /// One bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +70,38 @@ pub enum Planted {
     RecoverySkips,
     /// Gateways never forget who was a member.
     OutsidersKept,
+    /// One batch for the search index in three is empty, and its cursor is stored.
+    IndexBatchLost,
+    /// A search does not wake conversations that the index has forgotten.
+    SearchWakesNobody,
+    /// A search looks at the conversations of everybody.
+    SearchEverywhere,
+    /// Whoever shows what a session is recovered by gets the session.
+    SessionOfAnother,
+    /// Rooms show their history to everybody who asks by REST.
+    HistoryUnchecked,
+    /// Rooms give their events to whoever resumes.
+    ResumeUnchecked,
+    /// Rooms take read marks of everybody.
+    MarksUnchecked,
+    /// Rooms take edits, deletions and reactions of everybody.
+    ChangesUnchecked,
+    /// Whoever heard somebody type in a conversation hears it for ever.
+    TypingKept,
+    /// Whoever hides is only away.
+    InvisibleSeen,
+    /// With each device its person is gone.
+    LastDevice,
+    /// Rooms know of no block.
+    BlockIgnored,
+    /// A block hides nobody.
+    BlockedSeen,
+    /// A User does not store what others must be told.
+    OutboxForgotten,
+    /// One time in three nobody is told who has read.
+    MarksUntold,
+    /// Where objects sleep: what was read and not told at once is not told.
+    MarksPutOff,
 }
 
 /// How a bug shows.
@@ -91,7 +126,7 @@ impl Shows {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 40] = [
         Self::AckBeforeCommit,
         Self::AckAfterFailure,
         Self::DroppedWrite,
@@ -116,6 +151,22 @@ impl Planted {
         Self::RecoveryRepeats,
         Self::RecoverySkips,
         Self::OutsidersKept,
+        Self::IndexBatchLost,
+        Self::SearchWakesNobody,
+        Self::SearchEverywhere,
+        Self::SessionOfAnother,
+        Self::HistoryUnchecked,
+        Self::ResumeUnchecked,
+        Self::MarksUnchecked,
+        Self::ChangesUnchecked,
+        Self::TypingKept,
+        Self::InvisibleSeen,
+        Self::LastDevice,
+        Self::BlockIgnored,
+        Self::BlockedSeen,
+        Self::OutboxForgotten,
+        Self::MarksUntold,
+        Self::MarksPutOff,
     ];
 
     /// What the checker must say of it.
@@ -139,6 +190,19 @@ impl Planted {
             Self::CallsRepeated => (Rule::M2, "answered_with_another_message"),
             Self::CursorLate => (Rule::M5, "repeat_in_run"),
             Self::OutsidersKept => (Rule::N20, "outsider_was_told"),
+            Self::IndexBatchLost | Self::SearchWakesNobody => (Rule::G07, "not_found"),
+            Self::SearchEverywhere => (Rule::G07, "stranger_found"),
+            Self::SessionOfAnother => (Rule::N47, "session_of_another"),
+            Self::HistoryUnchecked => (Rule::N19, "outsider_read"),
+            Self::ResumeUnchecked => (Rule::N20, "outsider_resumed"),
+            Self::MarksUnchecked => (Rule::N22, "outsider_marked"),
+            Self::ChangesUnchecked => (Rule::N28, "outsider_changed"),
+            Self::TypingKept => return Shows::Breach("N20 a live event came after"),
+            Self::InvisibleSeen => return Shows::Breach("P2 invisible"),
+            Self::LastDevice => return Shows::Breach("P1 flap"),
+            Self::BlockIgnored | Self::OutboxForgotten => return Shows::Breach("P2 heard"),
+            Self::BlockedSeen => return Shows::Breach("P2 blocked"),
+            Self::MarksUntold | Self::MarksPutOff => return Shows::Breach("M7 late"),
             Self::ListenersForgotten | Self::SocketsForgotten => return Shows::Breach("P1 still online"),
             Self::NeverPinged => return Shows::Breach("P1 silence"),
         };
@@ -154,7 +218,8 @@ impl Planted {
             | Self::SocketsForgotten
             | Self::CallsRepeated
             | Self::CursorLate
-            | Self::NeverPinged => Host::Sleeping,
+            | Self::NeverPinged
+            | Self::MarksPutOff => Host::Sleeping,
             _ => Host::Own,
         }
     }
@@ -167,6 +232,8 @@ impl Planted {
             ignore_failed_persist: self == Self::AckAfterFailure,
             cursor_by_time: self == Self::CursorByTime,
             raise_epoch: self == Self::EpochRaised,
+            search_wakes_nobody: self == Self::SearchWakesNobody,
+            search_everywhere: self == Self::SearchEverywhere,
         };
         let create = Rc::new(move |id: &ObjectId, settings: &_| {
             let inner = shard::create(id, settings)?;
@@ -203,6 +270,20 @@ impl Planted {
             (Self::RecoverySkips, Kind::Gateway) => Box::new(Offset(|known| known + 8)),
             (Self::NeverPinged, Kind::Gateway) => Box::new(NeverPinged(BTreeSet::new())),
             (Self::OutsidersKept, Kind::Gateway) => Box::new(OutsidersKept::default()),
+            (Self::IndexBatchLost, Kind::Room) => Box::new(IndexBatchLost(0)),
+            (Self::SessionOfAnother, Kind::Gateway) => Box::new(SessionOfAnother::default()),
+            (Self::HistoryUnchecked, Kind::Room) => Box::new(Unchecked(Deed::History, None)),
+            (Self::ResumeUnchecked, Kind::Room) => Box::new(Unchecked(Deed::Pull, None)),
+            (Self::MarksUnchecked, Kind::Room) => Box::new(Unchecked(Deed::Mark, None)),
+            (Self::ChangesUnchecked, Kind::Room) => Box::new(Unchecked(Deed::Change, None)),
+            (Self::TypingKept, Kind::Gateway) => Box::new(TypingKept::default()),
+            (Self::InvisibleSeen, Kind::User) => Box::new(InvisibleSeen),
+            (Self::LastDevice, Kind::Gateway) => Box::new(LastDevice),
+            (Self::BlockIgnored, Kind::Room) => Box::new(BlockIgnored),
+            (Self::BlockedSeen, Kind::User) => Box::new(BlockedSeen),
+            (Self::OutboxForgotten, Kind::User) => Box::new(Forgotten("INSERT INTO user_outbox")),
+            (Self::MarksUntold, Kind::Room) => Box::new(MarksUntold { put_off: false, told: 0, alarm: false }),
+            (Self::MarksPutOff, Kind::Room) => Box::new(MarksUntold { put_off: true, told: 0, alarm: false }),
             _ => return None,
         };
         Some(twist)

@@ -7,6 +7,7 @@ use edge_core::object::Kind;
 use edge_core::shard;
 use edge_core::sql::Statement;
 use uuid::Uuid;
+use wire::{RoomId, Timestamp, UserId};
 
 use crate::store::{Stores, migrations};
 use crate::toy::ToyGateway;
@@ -61,6 +62,14 @@ pub fn hooks(create: Create) -> Hooks {
         }),
         bugs: Bugs::default(),
     }
+}
+
+/// The row that a direct conversation of two people has; the first one is theirs.
+#[must_use]
+pub fn pair(one: UserId, other: UserId, room: RoomId, at: Timestamp) -> Statement {
+    let sql = "INSERT INTO direct_pairs (low, high, room_id, created_by, created_at) VALUES (?1,?2,?3,?4,?5) ON CONFLICT DO NOTHING";
+    let (low, high) = if one < other { (one, other) } else { (other, one) };
+    Statement::new(sql, vec![low.into(), high.into(), room.into(), one.into(), at.into()])
 }
 
 /// Empty databases of the product.

@@ -84,13 +84,18 @@ impl World {
         for conversation in 0..self.conversations.len() {
             self.after(0, Event::Found { conversation });
         }
+        self.settle_relations();
         self.come_to_rest();
-        if self.sleeps() && self.breaches.is_empty() {
+        if self.scenario.scenes && self.breaches.is_empty() {
             self.check_presence();
+            self.check_marks();
             self.come_to_rest();
         }
         self.log(What::Quiesced);
         self.frozen = true;
+        if self.scenario.scenes && self.breaches.is_empty() {
+            self.check_search();
+        }
     }
 
     /// Waits until every client has everything and waits for nothing.
@@ -154,6 +159,8 @@ impl World {
                 break marks;
             }
         };
+        let Message::View { conversation } = self.ask(n, Message::Describe { user })? else { return None };
+        let members = conversation.members.iter().map(|member| Id::from(member.id.to_string())).collect();
         let rows: Vec<Row> = events.iter().map(row_of_event).collect();
         let mut messages: Vec<Row> = Vec::new();
         loop {
@@ -179,6 +186,6 @@ impl World {
                 (Id::from(marks.user.to_string()), watermarks)
             })
             .collect();
-        Some(What::Final { conversation: self.conversations[n].text.clone(), rows, marks, states })
+        Some(What::Final { conversation: self.conversations[n].text.clone(), rows, marks, states, members })
     }
 }

@@ -168,6 +168,10 @@ pub struct Scenario {
     pub projections: Projections,
     /// In groups somebody comes and goes.
     pub churn: bool,
+    /// People block each other, hide, and try sessions of others.
+    pub relations: bool,
+    /// Presence, blocks, read marks and the search are looked at when everything is at rest.
+    pub scenes: bool,
     /// Messages between objects go through JSON.
     pub json_messages: bool,
     pub attach_after_ms: u64,
@@ -203,6 +207,8 @@ impl Scenario {
             shards: if rng.chance(0.25) { rng.between(1, 3) as usize } else { 0 },
             projections: if rng.chance(0.5) { Projections::SameTransaction } else { Projections::Remote },
             churn: true,
+            relations: true,
+            scenes: true,
             json_messages: rng.chance(0.2),
             attach_after_ms: *rng.pick(&[0, 200, 1_000, 5_000]).unwrap_or(&0),
             faults: if rng.chance(0.03) { Faults::NONE } else { Faults::drawn(rng) },
@@ -253,6 +259,8 @@ impl Scenario {
             shards: 0,
             projections: Projections::SameTransaction,
             churn: false,
+            relations: false,
+            scenes: true,
             json_messages: false,
             attach_after_ms: 1_000,
             faults: Faults::NONE,

@@ -242,7 +242,7 @@ fn unbind(value: libsql::Value) -> Value {
 }
 
 /// Local calls of libsql block and never wait for a wake-up, so one poll is the whole way.
-fn now<F: Future>(future: F) -> F::Output {
+pub(crate) fn now<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     loop {

@@ -17,7 +17,9 @@ use crate::history::{HistoryEvent, Id, What};
 use crate::host::{Call, Caller, Slot};
 use crate::net::Socket;
 use crate::packet::Packet;
+use crate::product;
 use crate::queue::Queue;
+use crate::relations::Relation;
 use crate::rng::Rng;
 use crate::scenario::{Faults, Scenario};
 use crate::store::Stores;
@@ -85,6 +87,10 @@ pub struct Bugs {
     pub cursor_by_time: bool,
     /// A gateway that kept its sockets gets a new epoch.
     pub raise_epoch: bool,
+    /// A search does not wake conversations that the index has forgotten.
+    pub search_wakes_nobody: bool,
+    /// A search looks at the conversations of everybody.
+    pub search_everywhere: bool,
 }
 
 /// What happens at a point of virtual time.
@@ -123,6 +129,8 @@ pub(crate) enum Event {
     Connect { client: usize },
     /// A conversation is asked for (again).
     Found { conversation: usize },
+    /// Whether somebody blocks somebody is said for the last time.
+    Relate { by: usize, other: usize },
     /// Gathered rows reach the people database.
     PeopleWrite { slot: usize, life: u64, write: crate::sleep::Write },
     /// Objects fall asleep.
@@ -180,6 +188,14 @@ pub struct World {
     pub(crate) offline_heard: Vec<(u64, Id)>,
     /// Sessions that went on over another connection.
     pub(crate) recovered: u64,
+    /// Who blocks whom.
+    pub(crate) relations: BTreeMap<(usize, usize), Relation>,
+    /// From when on one of them may not see the other, nor be seen.
+    pub(crate) hidden: BTreeMap<(usize, usize), u64>,
+    /// From when on nobody may see this person.
+    pub(crate) hides: BTreeMap<usize, u64>,
+    /// Each connection asks who is there.
+    pub(crate) watching: bool,
     pub(crate) settling: bool,
     /// Clients neither act nor listen any more.
     pub(crate) frozen: bool,
@@ -244,6 +260,10 @@ impl World {
             people_slow_us: 0,
             offline_heard: Vec::new(),
             recovered: 0,
+            relations: BTreeMap::new(),
+            hidden: BTreeMap::new(),
+            hides: BTreeMap::new(),
+            watching: false,
             settling: false,
             frozen: false,
             verbose: false,
@@ -278,7 +298,12 @@ impl World {
             }
             let text = Id::from(id.to_string());
             let churner = members.last().copied().filter(|_| self.scenario.churn && members.len() > 2);
-            self.conversations.push(Conversation { id, text, direct: keep == 2 && direct, members, churner, back: false, created: false });
+            let direct = keep == 2 && direct;
+            if let ([one, other], true) = (&members[..], direct && self.scenario.relations) {
+                let row = product::pair(self.people[*one].id, self.people[*other].id, id, at);
+                let _ = self.stores.people.apply(&[row]);
+            }
+            self.conversations.push(Conversation { id, text, direct, members, churner, back: false, created: false });
             let at = if n == 0 { 0 } else { self.rng.below(self.scenario.duration_ms * 300) };
             self.queue.push(at, Event::Found { conversation: n });
         }
@@ -378,6 +403,7 @@ impl World {
             Event::Wake { client } => self.wake(client),
             Event::Connect { client } => self.connect(client),
             Event::Found { conversation } => self.found(conversation),
+            Event::Relate { by, other } => self.relate_at_last(by, other),
             Event::PeopleWrite { slot, life, write } => self.people_write(slot, life, write),
             Event::Night => self.night(),
             Event::PeopleOut => self.people_out(),

@@ -30,7 +30,9 @@ fn the_same_seed_is_the_same_run() {
 
 fn stay_fixed(host: Host, fixed: &[(u64, &str)]) {
     for (seed, what) in fixed {
-        let outcome = batch::one(Scenario::on(host, *seed), System::Product, false).unwrap();
+        // People had nothing to do with each other when these were found.
+        let scenario = Scenario { relations: false, ..Scenario::on(host, *seed) };
+        let outcome = batch::one(scenario, System::Product, false).unwrap();
         assert!(outcome.good(), "again, {what}: {outcome}");
     }
 }

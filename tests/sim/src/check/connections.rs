@@ -159,9 +159,9 @@ pub(super) fn check(log: &Log<'_>, report: &mut Report) {
             let (Some(quiesced), Some(stored)) = (log.quiesced, log.finals.get(conversation)) else { continue };
             if let Some(next) = at_end
                 && connection.open
-                && next <= stored.head()
+                && next <= stored.quiesced
             {
-                let detail = format!("{who}: still waits for {next}, the head is {}", stored.head());
+                let detail = format!("{who}: still waits for {next}, the head is {}", stored.quiesced);
                 report.add(Rule::M5, "never_caught_up", quiesced, detail);
             }
         }

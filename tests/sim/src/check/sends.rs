@@ -160,8 +160,9 @@ fn resolved(log: &Log<'_>, attempts: &BTreeMap<u64, Attempt<'_>>, report: &mut R
             _ => None,
         });
         match (refused, key) {
-            // Refused to somebody who was removed, and taken before or after that.
-            (Some((_, code, _)), _) if matches!(code.as_ref(), "PERMISSION_DENIED" | "NOT_FOUND") => {}
+            // Refused to somebody who was removed or blocked, and taken before or after that.
+            (Some((_, code, _)), _)
+                if matches!(code.as_ref(), "PERMISSION_DENIED" | "NOT_FOUND" | "BLOCKED" | "USER_UNAVAILABLE") => {}
             (Some((at, code, content)), Key::Named(conversation, user, client_id)) => {
                 let stored = log.finals.get(conversation).and_then(|stored| {
                     stored.rows.values().find(|row| {

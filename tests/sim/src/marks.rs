@@ -1,0 +1,91 @@
+//! M7 in time: what somebody has read, every client of every member knows within [`KNOWN_US`], whichever host it is and
+//! whoever sleeps meanwhile. When the Room dies on the way, it is known with the next resume.
+
+use std::collections::BTreeMap;
+
+use edge_core::objects;
+use serde_json::json;
+
+use crate::client::Pending;
+use crate::history::{Id, What};
+use crate::world::World;
+
+/// From the ack of what was read.
+const KNOWN_US: u64 = 10_000_000;
+/// Until a message is with everybody.
+const HEARD_US: u64 = 5_000_000;
+
+impl World {
+    /// Everybody is connected and nothing fails.
+    pub(crate) fn check_marks(&mut self) {
+        let told: Vec<usize> = (0..self.conversations.len()).filter(|n| self.one_more(*n).is_some()).collect();
+        self.rest(HEARD_US);
+        for client in &mut self.clients {
+            client.reading.clear();
+        }
+        let mut readers: Vec<(usize, usize)> = Vec::new();
+        for n in &told {
+            readers.extend(self.conversations[*n].members.iter().map(|user| (*n, *user)));
+        }
+        let mut wanted: BTreeMap<(usize, Id), u64> = BTreeMap::new();
+        while !readers.is_empty() {
+            let (n, user) = readers.swap_remove(self.rng.below(readers.len() as u64) as usize);
+            if let Some(up_to) = self.reads(n, user) {
+                wanted.insert((n, self.people[user].text.clone()), up_to);
+            }
+            let us = self.rng.below(1_500_000);
+            self.rest(us);
+            if self.rng.chance(0.3) {
+                self.nap();
+            }
+        }
+        let dies = self.rng.chance(0.3);
+        if dies {
+            self.rest(1_000_000);
+            for n in told {
+                let slot = self.find_object(&objects::room(self.conversations[n].id));
+                let how = self.draw_end();
+                self.crash(slot, how);
+            }
+            for index in 0..self.clients.len() {
+                self.leave(index);
+            }
+        }
+        self.rest(KNOWN_US + 4 * self.scenario.client_latency_ms * 1000);
+        self.marks_are_known(&wanted, dies);
+    }
+
+    /// A device of this member reads to the end.
+    fn reads(&mut self, n: usize, user: usize) -> Option<u64> {
+        let reader = self.clients.iter().position(|client| client.user == user && client.conn.is_some() && client.newest.contains_key(&n))?;
+        let up_to = self.clients[reader].newest.get(&n)?.seq;
+        let conversation = self.conversations[n].text.clone();
+        let op = self.op();
+        let body = json!(["chat:markRead", { "conversationId": conversation, "upTo": up_to }]);
+        self.log(What::Mark { op, user: self.people[user].text.clone(), conversation, up_to });
+        self.emit(reader, &body, Some(Pending::Mark { op }));
+        Some(up_to)
+    }
+
+    /// With `resumed`: by those who have resumed since.
+    fn marks_are_known(&mut self, wanted: &BTreeMap<(usize, Id), u64>, resumed: bool) {
+        let mut late = false;
+        for client in self.clients.iter().filter(|client| !resumed || !client.live_only) {
+            for ((n, user), up_to) in wanted {
+                let member = self.conversations[*n].members.contains(&client.user);
+                late |= member && client.reading.get(&(*n, user.clone())).is_none_or(|known| known < up_to);
+            }
+        }
+        if late {
+            let when = if resumed { "with the next resume" } else { "in time" };
+            self.breach(format!("M7 late: somebody does not learn {when} how far another has read"));
+        }
+    }
+
+    /// A client is told how far somebody has read.
+    pub(crate) fn read_by(&mut self, index: usize, conversation: &Id, user: &Id, up_to: u64) {
+        let Some(n) = self.conversations.iter().position(|one| one.text == *conversation) else { return };
+        let known = self.clients[index].reading.entry((n, user.clone())).or_default();
+        *known = (*known).max(up_to);
+    }
+}
