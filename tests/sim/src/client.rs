@@ -24,7 +24,7 @@ const RETRY_US: u64 = 1_500_000;
 /// A device of a person.
 pub(crate) struct Client {
     pub(crate) user: usize,
-    device: Id,
+    pub(crate) device: Id,
     session: SessionId,
     pub(crate) live_only: bool,
     /// Begins with `cursors: {}` instead of naming its conversations.

@@ -69,16 +69,19 @@ impl World {
 
     /// With `resumed`: by those who have resumed since.
     fn marks_are_known(&mut self, wanted: &BTreeMap<(usize, Id), u64>, resumed: bool) {
-        let mut late = false;
+        let mut late = Vec::new();
         for client in self.clients.iter().filter(|client| !resumed || !client.live_only) {
             for ((n, user), up_to) in wanted {
                 let member = self.conversations[*n].members.contains(&client.user);
-                late |= member && client.reading.get(&(*n, user.clone())).is_none_or(|known| known < up_to);
+                let known = client.reading.get(&(*n, user.clone())).copied().unwrap_or(0);
+                if member && known < *up_to {
+                    let when = if resumed { "with the next resume" } else { "in time" };
+                    late.push(format!("M7 late: {} does not learn {when} that {user} read up to {up_to} of {n}", client.device));
+                }
             }
         }
-        if late {
-            let when = if resumed { "with the next resume" } else { "in time" };
-            self.breach(format!("M7 late: somebody does not learn {when} how far another has read"));
+        for what in late {
+            self.breach(what);
         }
     }
 

@@ -302,15 +302,16 @@ impl World {
         for client in self.clients.iter().filter(|client| Some(client.user) != away && !client.away) {
             let there = self.visible(client.user).into_iter().filter(|other| Some(*other) != away);
             let there: BTreeSet<Id> = there.map(|other| self.people[other].text.clone()).collect();
-            match &client.view {
-                None => wrong.push(format!("P1 unknown {when}: somebody was never told who is there")),
-                Some(view) if view.difference(&there).next().is_some() => {
-                    wrong.push(format!("P1 still online {when}: somebody sees a person who is not there"));
-                }
-                Some(view) if there.difference(view).next().is_some() => {
-                    wrong.push(format!("P1 still offline {when}: somebody does not see a person who is there"));
-                }
-                Some(_) => {}
+            let Some(view) = &client.view else {
+                wrong.push(format!("P1 unknown {when}: {} was never told who is there", client.device));
+                continue;
+            };
+            let name = |text: &Id| self.people.iter().find(|person| person.text == *text).map_or("?", |person| &person.name);
+            if let Some(other) = view.difference(&there).next() {
+                wrong.push(format!("P1 still online {when}: {} sees {}, who is not there", client.device, name(other)));
+            }
+            if let Some(other) = there.difference(view).next() {
+                wrong.push(format!("P1 still offline {when}: {} does not see {}, who is there", client.device, name(other)));
             }
         }
         for what in wrong {

@@ -124,15 +124,15 @@ impl World {
         let Some(other) = self.user_named(user).filter(|other| *other != me) else { return };
         let shares = self.conversations.iter().any(|one| one.members.contains(&me) && one.members.contains(&other));
         if !shares {
-            self.breach("P2 stranger: somebody is seen by a person of no conversation of theirs".to_owned());
+            self.breach(format!("P2 stranger: {} sees {}", self.clients[index].device, self.people[other].name));
         }
         let now = self.now_us;
         let over = |from: Option<&u64>| from.is_some_and(|from| *from < now);
         if over(self.hidden.get(&(me.min(other), me.max(other)))) {
-            self.breach("P2 blocked: somebody sees a person although one blocks the other".to_owned());
+            self.breach(format!("P2 blocked: {} sees {}", self.clients[index].device, self.people[other].name));
         }
         if over(self.hides.get(&other)) {
-            self.breach("P2 invisible: somebody sees a person who hides".to_owned());
+            self.breach(format!("P2 invisible: {} sees {}", self.clients[index].device, self.people[other].name));
         }
     }
 
@@ -143,7 +143,7 @@ impl World {
         let Some(n) = self.conversations.iter().position(|one| one.text == *conversation) else { return };
         let pair = (me.min(other), me.max(other));
         if self.pair(n) == Some(pair) && self.hidden.get(&pair).is_some_and(|from| *from < self.now_us) {
-            self.breach("P2 hushed: somebody hears a person in a conversation that a block silences".to_owned());
+            self.breach(format!("P2 hushed: {} hears {}", self.clients[index].device, self.people[other].name));
         }
     }
 

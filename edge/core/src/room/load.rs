@@ -59,9 +59,7 @@ impl Room {
             Loaded::Ready(ready) => {
                 let mut ready = ready;
                 ready.recall_untold(now);
-                if waiting.is_empty() {
-                    ready.recall_reading(now);
-                }
+                ready.recall_reading(now);
                 ready.locate_all(&mut self.fx, self.id, self.settings.hibernates, now);
                 ready.ask_what_is_projected(&mut self.fx, self.id);
                 State::Ready(ready)

@@ -216,7 +216,7 @@ impl Ready {
         self.deliver(fx, room, Vec::new(), live);
     }
 
-    /// A life that ended with work under way may not have told who had just read.
+    /// The life before may not have told who had just read.
     pub(super) fn recall_reading(&mut self, now: Timestamp) {
         let recent = |seat: &Seat| seat.is_member() && seat.read_at.is_some_and(|at| now.since(at) < 2 * limits::MARKS_COALESCE_MS);
         let readers: Vec<UserId> = self.members.iter().filter(|(_, seat)| recent(seat)).map(|(user, _)| *user).collect();

@@ -277,8 +277,8 @@ impl User {
         if ready.sockets.is_empty() {
             ready.sees = None;
         } else {
-            // After a sleep nothing is left to compare with: the gateways do.
-            if self.sleeps && ready.sees.is_none() {
+            // After a sleep or a crash nothing is left to compare with: the gateways do.
+            if ready.sees.is_none() {
                 ready.sees_moved = true;
                 ready.out_of_sight.extend(about);
             }
