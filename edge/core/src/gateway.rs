@@ -160,8 +160,8 @@ impl Gateway {
                 let answer = self.presence(user, (epoch, version), shown, audience, now);
                 self.fx.reply(from, call, answer);
             }
-            Message::Sees { user, sees, gone } => {
-                self.sees_changed(user, sees, &gone, now);
+            Message::Sees { user, sees, gone, version } => {
+                self.sees_changed(user, sees, &gone, version, now);
                 self.fx.reply(from, call, Message::Done);
             }
             Message::ContactNews { user, news } => {

@@ -359,6 +359,9 @@ pub enum Message {
     SocketAccepted {
         /// Whom this user may see (C-19), for the gateway's watches.
         sees: Vec<UserId>,
+        /// Life of the User, and its changes in it: an older list never replaces a newer one.
+        #[serde(default)]
+        version: (u64, u64),
     },
     /// A socket is gone. `clean`: by close frame, `41` or our own close. `kept`: sessions without a connection that wait to
     /// be recovered (G-17); what happens goes on being delivered to them, but nobody is online by them.
@@ -369,12 +372,15 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "is_zero")]
         kept: u32,
     },
-    /// The lease of [`crate::limits::LEASE_MS`] again; from the sweep. Reply: [`Message::Done`].
+    /// The lease of [`crate::limits::LEASE_MS`] again; from the sweep. `sees`: the version of the list that is known there.
+    /// Reply: [`Message::Done`].
     Renew {
         at: Location,
         sockets: u32,
         #[serde(default, skip_serializing_if = "is_zero")]
         kept: u32,
+        #[serde(default)]
+        sees: (u64, u64),
     },
     /// E-053, from a socket of the user; `text`: empty clears it, `None` leaves it. Reply: [`Message::Done`] after it is
     /// durable.
@@ -417,6 +423,8 @@ pub enum Message {
         sees: Vec<UserId>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gone: Vec<UserId>,
+        #[serde(default)]
+        version: (u64, u64),
     },
     /// E-051, E-052: for every socket of the user.
     ContactNews { user: UserId, news: ContactNews },

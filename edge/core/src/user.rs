@@ -63,8 +63,9 @@ struct Ready {
     /// Gateways are told what it finds, whether or not it is known to be new, and that these may not be seen any more.
     sees_moved: bool,
     out_of_sight: BTreeSet<UserId>,
-    /// Whom this person may see, once it was asked for.
+    /// Whom this person may see, once it was asked for, and how often that changed in this life.
     sees: Option<Vec<UserId>>,
+    sees_version: u64,
     /// New sockets that wait for it.
     arriving: Vec<(ObjectId, CallKey)>,
     /// Rooms being looked up, for this message of the outbox.
@@ -106,7 +107,7 @@ impl User {
             Message::SocketDown { at, sockets, clean, kept } => {
                 self.socket_down(&from, call, &at, (sockets, kept), clean, now);
             }
-            Message::Renew { at, sockets, kept } => self.renew(&from, call, at, (sockets, kept), now),
+            Message::Renew { at, sockets, kept, sees } => self.renew(&from, call, at, (sockets, kept), sees, now),
             Message::SetPresence { state, text } => self.set_presence(&from, call, state, text, now),
             Message::Watch { at } => self.watch(from, call, at),
             Message::Unwatch { at } => self.unwatch(&from, call, &at),

@@ -465,7 +465,7 @@ impl Object for ToyGateway {
                 let users: BTreeSet<UserId> =
                     self.sockets.values().filter_map(|socket| Some(socket.who.as_ref()?.id)).collect();
                 for user in users {
-                    let msg = Message::Renew { at: self.here(), sockets: self.sockets_of(user), kept: 0 };
+                    let msg = Message::Renew { at: self.here(), sockets: self.sockets_of(user), kept: 0, sees: (0, 0) };
                     self.out.push_back(Output::Object { to: objects::user(user), call: CallKey::NONE, msg });
                 }
             }

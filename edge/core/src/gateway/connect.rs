@@ -124,13 +124,21 @@ impl Gateway {
     pub(super) fn registered(&mut self, id: ConnId, result: Result<Message, CallError>, now: Timestamp) {
         let Some(conn) = self.conns.get(id) else { return };
         match (&conn.app, result) {
-            (App::Verifying(_), Ok(Message::SocketAccepted { sees })) => self.accepted(id, sees, now),
+            (App::Verifying(who), Ok(Message::SocketAccepted { sees, version })) => {
+                let user = who.user;
+                self.sees_said(user, sees, version, now);
+                self.accepted(id, now);
+            }
             (App::Verifying(_), Ok(Message::Refused { failure })) => self.not_accepted(id, &failure, now),
             (App::Verifying(_), _) => {
                 let failure = Failure { retry_after: Some(1), ..ErrorCode::NodeUnavailable.into() };
                 self.not_accepted(id, &failure, now);
             }
-            (App::Live(_), Ok(Message::SocketAccepted { sees })) => self.accepted_again(id, sees, now),
+            (App::Live(live), Ok(Message::SocketAccepted { sees, version })) => {
+                let user = live.who.user;
+                self.sees_said(user, sees, version, now);
+                self.accepted_again(id, now);
+            }
             (App::Live(_), Ok(Message::Refused { .. })) => self.revoke(id, "session_ended", now),
             (App::Live(_), _) if self.settings.hibernates => self.sees_not_answered(id, now),
             // A socket that survived a restart: the sweep asks again.
@@ -139,15 +147,15 @@ impl Gateway {
         self.settle(id, now);
     }
 
-    fn accepted(&mut self, id: ConnId, sees: Vec<wire::UserId>, now: Timestamp) {
+    fn accepted(&mut self, id: ConnId, now: Timestamp) {
         match self.conns.get_mut(id).and_then(|conn| conn.claim.take()) {
-            Some(claim) => self.claimed(id, *claim, sees, now),
-            None => self.begin_session(id, sees, None, now),
+            Some(claim) => self.claimed(id, *claim, now),
+            None => self.begin_session(id, None, now),
         }
     }
 
     /// A new session, or one of another gateway that goes on here.
-    pub(super) fn begin_session(&mut self, id: ConnId, sees: Vec<wire::UserId>, taken: Option<Taken>, now: Timestamp) {
+    pub(super) fn begin_session(&mut self, id: ConnId, taken: Option<Taken>, now: Timestamp) {
         let (sid, pid) = match &taken {
             Some(taken) => (taken.state.socket_sid.clone(), taken.pid.clone()),
             None => (self.token(15), self.new_sid()),
@@ -169,7 +177,7 @@ impl Gateway {
         if let Some(taken) = taken {
             self.go_on(id, taken);
         }
-        self.went_live(id, user, sees, now);
+        self.make_live(id, user);
         if elsewhere {
             // Who came and went between the two gateways is not known: tell the whole list once.
             self.get_online(id, None, "presence:getOnline", now);
@@ -178,13 +186,13 @@ impl Gateway {
     }
 
     /// A restored socket is known to its User: it catches up from its cursors.
-    fn accepted_again(&mut self, id: ConnId, sees: Vec<wire::UserId>, now: Timestamp) {
+    fn accepted_again(&mut self, id: ConnId, now: Timestamp) {
         let Some(live) = self.conns.live_mut(id) else { return };
         if std::mem::replace(&mut live.registered, true) {
             return;
         }
         let user = live.who.user;
-        self.went_live(id, user, sees, now);
+        self.make_live(id, user);
         self.answer_asking(user, now);
         if self.settings.hibernates {
             return;

@@ -32,6 +32,7 @@ pub(super) struct LocalUser {
     /// Whom the person may see, sorted; not known after a sleep, until somebody asks.
     sees: Vec<UserId>,
     sees_known: bool,
+    sees_version: (u64, u64),
     /// First answers of watched Users that are still to come.
     unknown: usize,
     /// Who asked for the list meanwhile.
@@ -76,10 +77,14 @@ impl Gateway {
         }
     }
 
-    /// It is authenticated, and the User has said whom it may see.
-    pub(super) fn went_live(&mut self, id: ConnId, user: UserId, sees: Vec<UserId>, now: Timestamp) {
-        self.make_live(id, user);
-        self.set_sees(user, sees, false, now);
+    /// The User has accepted a connection, and says whom it may see. It asks who is there; the others hear what is new.
+    pub(super) fn sees_said(&mut self, user: UserId, sees: Vec<UserId>, version: (u64, u64), now: Timestamp) {
+        let Some(local) = self.users.get(&user) else { return };
+        // The User could not find out: whoever wants to know asks again.
+        let unknown = sees.is_empty() && version == (0, 0);
+        if !unknown && !(local.sees_known && is_older(version, local.sees_version)) {
+            self.set_sees(user, sees, version, local.sees_known, now);
+        }
     }
 
     /// It is gone.
@@ -109,10 +114,20 @@ impl Gateway {
     }
 
     /// The User says that this has changed.
-    pub(super) fn sees_changed(&mut self, user: UserId, sees: Vec<UserId>, gone: &[UserId], now: Timestamp) {
+    pub(super) fn sees_changed(
+        &mut self,
+        user: UserId,
+        sees: Vec<UserId>,
+        gone: &[UserId],
+        version: (u64, u64),
+        now: Timestamp,
+    ) {
         let Some(local) = self.users.get(&user) else { return };
         let known = local.sees_known;
-        self.set_sees(user, sees, true, now);
+        if known && is_older(version, local.sees_version) {
+            return;
+        }
+        self.set_sees(user, sees, version, true, now);
         if !known {
             for other in gone {
                 self.tell_presence(&[user], *other, true, &Shown::plain(false, Some(now)), now);
@@ -121,13 +136,13 @@ impl Gateway {
     }
 
     /// `announce`: tell the user's sockets of people that came into sight or left it.
-    fn set_sees(&mut self, user: UserId, mut sees: Vec<UserId>, announce: bool, now: Timestamp) {
+    fn set_sees(&mut self, user: UserId, mut sees: Vec<UserId>, version: (u64, u64), announce: bool, now: Timestamp) {
         sees.sort_unstable();
         sees.dedup();
         sees.retain(|other| *other != user);
         let Some(local) = self.users.get_mut(&user) else { return };
         let before = std::mem::replace(&mut local.sees, sees.clone());
-        local.sees_known = true;
+        (local.sees_known, local.sees_version) = (true, version);
         for other in sees.iter().filter(|other| before.binary_search(other).is_err()) {
             self.watch(user, *other, announce, now);
         }
@@ -352,6 +367,11 @@ impl Gateway {
     }
 }
 
+/// A User of the version before does not count its lists.
+fn is_older(version: (u64, u64), known: (u64, u64)) -> bool {
+    version < known && version.1 > 0
+}
+
 fn is_online(shown: &Shown) -> bool {
     shown.state != PresenceState::Offline
 }
@@ -377,7 +397,7 @@ impl LocalUser {
     }
 }
 
-/// Users here with their sockets and kept sessions, for the sweep.
-pub(super) fn with_sockets(users: &BTreeMap<UserId, LocalUser>) -> Vec<(UserId, (u32, u32))> {
-    users.iter().map(|(user, local)| (*user, (local.sockets(), local.kept))).collect()
+/// Users here with their sockets and kept sessions, and the version of whom they see, for the sweep.
+pub(super) fn with_sockets(users: &BTreeMap<UserId, LocalUser>) -> Vec<(UserId, (u32, u32), (u64, u64))> {
+    users.iter().map(|(user, local)| (*user, (local.sockets(), local.kept), local.sees_version)).collect()
 }

@@ -32,7 +32,7 @@ pub(super) struct Claim {
     /// Of the last event that it got; empty when there was none.
     offset: Box<str>,
     /// The User has accepted the socket, and another gateway was asked.
-    sees: Option<Vec<UserId>>,
+    asked: bool,
     /// Other gateways that may have the session and were not asked yet.
     places: VecDeque<ObjectId>,
     /// One of them had handed it on.
@@ -54,24 +54,24 @@ impl Claim {
         let text = |value: &Value| value.as_str().filter(|text| text.len() <= limits::RECOVERY_TEXT_BYTES).map(str::to_owned);
         let pid = text(auth.get("pid")?)?;
         let offset = auth.get("offset").map_or(Some(String::new()), text)?;
-        Some(Self { pid: pid.into(), offset: offset.into(), sees: None, places: VecDeque::new(), moved: false })
+        Some(Self { pid: pid.into(), offset: offset.into(), asked: false, places: VecDeque::new(), moved: false })
     }
 }
 
 impl Gateway {
     /// The User has accepted a socket whose client had a session.
-    pub(super) fn claimed(&mut self, id: ConnId, mut claim: Claim, sees: Vec<UserId>, now: Timestamp) {
+    pub(super) fn claimed(&mut self, id: ConnId, mut claim: Claim, now: Timestamp) {
         let Some(App::Verifying(who)) = self.conns.get(id).map(|conn| &conn.app) else { return };
         let (user, dialect) = (who.user, who.dialect);
         if let Some(&old) = self.pids.get(&claim.pid) {
             if let Some(number) = self.recoverable(old, user, dialect, &claim.offset) {
-                return self.adopt(id, old, number, sees, now);
+                return self.adopt(id, old, number, now);
             }
             self.end_unrecovered(old, user, now);
         } else {
             claim.places = self.whereabouts(&claim.pid, &claim.offset, user);
         }
-        self.take_or_begin(id, claim, sees, now);
+        self.take_or_begin(id, claim, now);
     }
 
     /// Gateways that may have a session that is not here: where it was handed, who spoke to the client last, and the home.
@@ -90,11 +90,11 @@ impl Gateway {
     }
 
     /// Asks the next gateway for the session; when there is none, the client begins anew.
-    fn take_or_begin(&mut self, id: ConnId, mut claim: Claim, sees: Vec<UserId>, now: Timestamp) {
-        let Some(gateway) = claim.places.pop_front() else { return self.begin_session(id, sees, None, now) };
+    fn take_or_begin(&mut self, id: ConnId, mut claim: Claim, now: Timestamp) {
+        let Some(gateway) = claim.places.pop_front() else { return self.begin_session(id, None, now) };
         let Some(conn) = self.conns.get_mut(id) else { return };
         let App::Verifying(who) = &conn.app else { return };
-        claim.sees = Some(sees);
+        claim.asked = true;
         let (pid, offset) = (claim.pid.to_string(), claim.offset.to_string());
         let msg = Message::TakeSession { pid, user: who.user, dialect: who.dialect.table().name.to_owned(), offset };
         conn.claim = Some(Box::new(claim));
@@ -106,17 +106,16 @@ impl Gateway {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let App::Verifying(who) = &conn.app else { return };
         let user = who.user;
-        let Some(mut claim) = conn.claim.take_if(|claim| claim.sees.is_some()) else { return };
-        let sees = claim.sees.take().unwrap_or_default();
+        let Some(mut claim) = conn.claim.take_if(|claim| claim.asked) else { return };
         match result {
             Ok(Message::SessionTaken { state, packets }) => {
                 let state = URL_SAFE_NO_PAD.decode(state).ok().and_then(|bytes| Attachment::decode(&bytes));
                 let state = state.filter(|state| state.user == user);
                 let taken = state.map(|state| Taken { state, pid: claim.pid, offset: claim.offset, packets });
-                self.begin_session(id, sees, taken, now);
+                self.begin_session(id, taken, now);
             }
             // Whoever waited for one that is silent does not wait for another.
-            Err(_) => self.begin_session(id, sees, None, now),
+            Err(_) => self.begin_session(id, None, now),
             Ok(answer) => {
                 if let Message::SessionAt { gateway } = answer
                     && gateway != self.name
@@ -124,7 +123,7 @@ impl Gateway {
                 {
                     claim.places.push_front(ObjectId::new(Kind::Gateway, gateway));
                 }
-                self.take_or_begin(id, *claim, sees, now);
+                self.take_or_begin(id, *claim, now);
             }
         }
         self.settle(id, now);
@@ -205,7 +204,7 @@ impl Gateway {
     }
 
     /// A session of this gateway goes on over the connection `new`. Its own may be half open.
-    fn adopt(&mut self, new: ConnId, old: ConnId, number: u64, sees: Vec<UserId>, now: Timestamp) {
+    fn adopt(&mut self, new: ConnId, old: ConnId, number: u64, now: Timestamp) {
         self.unlink(old);
         let Some(conn) = self.conns.remove(new) else { return };
         let App::Verifying(who) = conn.app else { return };
@@ -234,7 +233,7 @@ impl Gateway {
         }
         self.remove_local(new, user);
         self.address_settled(&conn.address, true, now);
-        self.went_live(old, user, sees, now);
+        self.make_live(old, user);
         self.pump(old, now);
         self.settle(old, now);
     }

@@ -40,9 +40,9 @@ impl Gateway {
 
     /// Leases and watches again, and sockets whose User did not answer.
     fn renew_all(&mut self, now: Timestamp) {
-        for (user, (sockets, kept)) in with_sockets(&self.users) {
+        for (user, (sockets, kept), sees) in with_sockets(&self.users) {
             let at = self.location();
-            self.fx.tell(objects::user(user), Message::Renew { at, sockets, kept });
+            self.fx.tell(objects::user(user), Message::Renew { at, sockets, kept, sees });
         }
         for id in self.conns.ids() {
             let unknown = self.conns.live(id).filter(|live| !live.registered && live.parked.is_none()).map(|live| live.who.clone());

@@ -79,6 +79,7 @@ impl User {
         match msg {
             Message::Moved { version, .. } => *version == ready.sockets.version(),
             Message::Presence { version, .. } => *version == ready.presence.version(),
+            Message::Sees { version, .. } => version.1 == ready.sees_version,
             _ => true,
         }
     }

@@ -97,6 +97,7 @@ fn parse(rows: Vec<Rows>, slept: bool, now: Timestamp) -> Option<Ready> {
         sees_moved: false,
         out_of_sight: BTreeSet::new(),
         sees: None,
+        sees_version: 0,
         arriving: Vec::new(),
         lookups: BTreeMap::new(),
         settling: Vec::new(),

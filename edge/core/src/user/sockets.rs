@@ -95,8 +95,8 @@ impl User {
         let State::Ready(ready) = &mut self.state else { return };
         match &ready.sees {
             Some(sees) => {
-                let sees = sees.clone();
-                self.fx.reply(&from, call, Message::SocketAccepted { sees });
+                let (sees, version) = (sees.clone(), (self.epoch, ready.sees_version));
+                self.fx.reply(&from, call, Message::SocketAccepted { sees, version });
             }
             None => {
                 ready.arriving.push((from, call));
@@ -106,12 +106,38 @@ impl User {
     }
 
     /// `held`: sockets and kept sessions.
-    pub(super) fn renew(&mut self, from: &ObjectId, call: CallKey, at: Location, held: (u32, u32), now: Timestamp) {
+    pub(super) fn renew(
+        &mut self,
+        from: &ObjectId,
+        call: CallKey,
+        at: Location,
+        held: (u32, u32),
+        sees: (u64, u64),
+        now: Timestamp,
+    ) {
         if held != (0, 0) {
             self.register(at, held, now);
             self.presence_changed(now, None);
+            self.renew_sees(from, sees);
         }
         self.fx.reply(from, call, Message::Done);
+    }
+
+    /// What a gateway knows of whom this person may see may be of an earlier life, or a word on the way was lost.
+    fn renew_sees(&mut self, gateway: &ObjectId, known: (u64, u64)) {
+        let State::Ready(ready) = &mut self.state else { return };
+        let version = (self.epoch, ready.sees_version);
+        match &ready.sees {
+            Some(_) if known == version || ready.seeing.is_some() => {}
+            Some(sees) => {
+                let msg = Message::Sees { user: self.id, sees: sees.clone(), gone: Vec::new(), version };
+                self.tell(gateway.clone(), msg, 1);
+            }
+            None => {
+                ready.sees_moved = true;
+                self.want_sees();
+            }
+        }
     }
 
     pub(super) fn socket_down(
@@ -300,7 +326,7 @@ impl User {
             }
             // Presence is not worth refusing a socket for: it sees nobody until the next change.
             for (from, call) in arriving {
-                self.fx.reply(&from, call, Message::SocketAccepted { sees: Vec::new() });
+                self.fx.reply(&from, call, Message::SocketAccepted { sees: Vec::new(), version: (0, 0) });
             }
             return;
         };
@@ -310,15 +336,16 @@ impl User {
         let gone = std::mem::take(&mut ready.out_of_sight).into_iter().filter(|other| !sees.contains(other));
         let gone: Vec<_> = gone.collect();
         let changed = moved || ready.sees.as_ref().is_some_and(|known| *known != sees);
+        ready.sees_version += u64::from(ready.sees.as_ref() != Some(&sees));
+        let version = (self.epoch, ready.sees_version);
         ready.sees = Some(sees.clone());
-        if changed {
-            for at in ready.sockets.locations() {
-                let to = ObjectId::new(Kind::Gateway, at.gateway.as_str());
-                self.fx.tell(to, Message::Sees { user: self.id, sees: sees.clone(), gone: gone.clone() });
-            }
+        let told = if changed { ready.sockets.locations() } else { Vec::new() };
+        for at in told {
+            let to = ObjectId::new(Kind::Gateway, at.gateway.as_str());
+            self.tell(to, Message::Sees { user: self.id, sees: sees.clone(), gone: gone.clone(), version }, 1);
         }
         for (from, call) in arriving {
-            self.fx.reply(&from, call, Message::SocketAccepted { sees: sees.clone() });
+            self.fx.reply(&from, call, Message::SocketAccepted { sees: sees.clone(), version });
         }
         self.tell_waiting_watchers();
     }

@@ -319,7 +319,7 @@ impl Bench {
             (*to == objects::user(user(n)) && matches!(msg, Message::SocketUp { .. })).then_some(())
         };
         let (call, ()) = self.take(wanted).expect("SocketUp");
-        self.reply(call, Message::SocketAccepted { sees: sees.iter().map(|n| user(*n)).collect() });
+        self.reply(call, Message::SocketAccepted { sees: sees.iter().map(|n| user(*n)).collect(), version: (1, 1) });
     }
 
     /// A connected websocket of user `n`; its CONNECT answer is taken.

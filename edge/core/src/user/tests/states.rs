@@ -205,7 +205,7 @@ fn handlers_read_changes_and_nothing_of_a_flapping_connection() {
     assert_eq!(host.projected.len(), 1);
     for step in 0..60 {
         host.set(if step % 2 == 0 { PresenceState::Away } else { PresenceState::Dnd }, None);
-        host.ask(Message::Renew { at: at(), sockets: 1, kept: 0 });
+        host.ask(Message::Renew { at: at(), sockets: 1, kept: 0, sees: (0, 0) });
         host.advance(1_000);
     }
     assert!((2..=8).contains(&host.projected.len()), "{:?}", host.projected);
@@ -264,7 +264,7 @@ fn a_kept_session_is_a_place_but_nobody_is_online_by_it() {
     });
     host.give(Input::Reply { call: asked.expect("asked"), result: Ok(Message::Present { epoch: 5, sockets: 0, kept: 1 }) });
     assert!(!host.watched().0);
-    host.ask(Message::Renew { at: at(), sockets: 0, kept: 1 });
+    host.ask(Message::Renew { at: at(), sockets: 0, kept: 1, sees: (0, 0) });
     assert!(!host.watched().0);
     assert_eq!(host.sockets.len(), 1);
     host.down(0);
