@@ -60,6 +60,8 @@ struct Ready {
     seeing: Option<u64>,
     /// It must run again, because something changed meanwhile.
     see_again: bool,
+    /// It failed, and is tried again then.
+    see_at: Option<Timestamp>,
     /// Gateways are told what it finds, whether or not it is known to be new, and that these may not be seen any more.
     sees_moved: bool,
     out_of_sight: BTreeSet<UserId>,
@@ -195,7 +197,7 @@ impl Object for User {
             State::Loading { .. } => None,
             State::Ready(ready) => {
                 let idle_at = idle_at.filter(|_| ready.nobody_cares());
-                [idle_at, ready.presence.due(), ready.sockets.due(), ready.outbox.due()].into_iter().flatten().min()
+                [idle_at, ready.presence.due(), ready.sockets.due(), ready.outbox.due(), ready.see_at].into_iter().flatten().min()
             }
         }
     }
@@ -219,6 +221,7 @@ impl User {
         self.expire_leases(now);
         self.presence_alarm(now);
         self.outbox_alarm(now);
+        self.see_alarm(now);
         if let State::Ready(ready) = &self.state
             && now.since(self.last_use) >= limits::IDLE_MS
             && !(ready.nothing_under_way() && self.fx.settled())

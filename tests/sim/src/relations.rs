@@ -48,6 +48,11 @@ impl World {
     }
 
     fn relate(&mut self, by: usize, other: usize, on: bool, last: bool) {
+        // Handlers refuse to open a conversation with somebody who blocks: these are made by nobody.
+        let both = (by.min(other), by.max(other));
+        if (0..self.conversations.len()).any(|n| !self.conversations[n].created && self.pair(n) == Some(both)) {
+            return;
+        }
         let relation = self.relations.entry((by, other)).or_default();
         if relation.under_way {
             if last {

@@ -94,6 +94,7 @@ fn parse(rows: Vec<Rows>, slept: bool, now: Timestamp) -> Option<Ready> {
         calls: BTreeMap::new(),
         seeing: None,
         see_again: false,
+        see_at: None,
         sees_moved: false,
         out_of_sight: BTreeSet::new(),
         sees: None,

@@ -293,7 +293,7 @@ impl User {
             ready.see_again = true;
             return;
         }
-        ready.see_again = false;
+        (ready.see_again, ready.see_at) = (false, None);
         ready.seeing = Some(self.fx.load(Store::People, vec![projection::sees(self.id, limits::PRESENCE_MEMBERS)]));
     }
 
@@ -312,6 +312,15 @@ impl User {
         }
     }
 
+    pub(super) fn see_alarm(&mut self, now: Timestamp) {
+        if let State::Ready(ready) = &mut self.state
+            && ready.see_at.take_if(|at| *at <= now).is_some()
+            && !ready.sockets.is_empty()
+        {
+            self.query_sees();
+        }
+    }
+
     pub(super) fn sees_loaded(&mut self, result: Result<Vec<Rows>, PersistError>, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
         ready.seeing = None;
@@ -320,11 +329,14 @@ impl User {
         }
         let arriving = std::mem::take(&mut ready.arriving);
         let Ok(rows) = result else {
+            if !ready.sockets.is_empty() {
+                (ready.sees_moved, ready.see_at) = (true, Some(now.plus_ms(limits::LOAD_AGAIN_MS)));
+            }
             // A gateway that slept could not tell anybody.
             if ready.presence.forget_waiting() {
                 self.tell_later(now);
             }
-            // Presence is not worth refusing a socket for: it sees nobody until the next change.
+            // Presence is not worth refusing a socket for: it sees nobody until then.
             for (from, call) in arriving {
                 self.fx.reply(&from, call, Message::SocketAccepted { sees: Vec::new(), version: (0, 0) });
             }
