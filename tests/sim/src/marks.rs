@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use edge_core::objects;
 use serde_json::json;
 
-use crate::client::Pending;
+use crate::client::{Client, Pending};
 use crate::history::{Id, What};
 use crate::world::World;
 
@@ -18,20 +18,24 @@ const HEARD_US: u64 = 5_000_000;
 impl World {
     /// Everybody is connected and nothing fails.
     pub(crate) fn check_marks(&mut self) {
-        let told: Vec<usize> = (0..self.conversations.len()).filter(|n| self.one_more(*n).is_some()).collect();
+        let mut told: Vec<(usize, u64)> = Vec::new();
+        for n in 0..self.conversations.len() {
+            told.extend(self.one_more(n).map(|row| (n, row.seq)));
+        }
         self.rest(HEARD_US);
         for client in &mut self.clients {
             client.reading.clear();
         }
         let mut readers: Vec<(usize, usize)> = Vec::new();
-        for n in &told {
+        for (n, _) in &told {
             readers.extend(self.conversations[*n].members.iter().map(|user| (*n, *user)));
         }
+        let newest: BTreeMap<usize, u64> = told.into_iter().collect();
         let mut wanted: BTreeMap<(usize, Id), u64> = BTreeMap::new();
         while !readers.is_empty() {
             let (n, user) = readers.swap_remove(self.rng.below(readers.len() as u64) as usize);
-            if let Some(up_to) = self.reads(n, user) {
-                wanted.insert((n, self.people[user].text.clone()), up_to);
+            if self.reads(n, user, newest[&n]) {
+                wanted.insert((n, self.people[user].text.clone()), newest[&n]);
             }
             let us = self.rng.below(1_500_000);
             self.rest(us);
@@ -42,7 +46,7 @@ impl World {
         let dies = self.rng.chance(0.3);
         if dies {
             self.rest(1_000_000);
-            for n in told {
+            for n in newest.into_keys() {
                 let slot = self.find_object(&objects::room(self.conversations[n].id));
                 let how = self.draw_end();
                 self.crash(slot, how);
@@ -55,16 +59,16 @@ impl World {
         self.marks_are_known(&wanted, dies);
     }
 
-    /// A device of this member reads to the end.
-    fn reads(&mut self, n: usize, user: usize) -> Option<u64> {
-        let reader = self.clients.iter().position(|client| client.user == user && client.conn.is_some() && client.newest.contains_key(&n))?;
-        let up_to = self.clients[reader].newest.get(&n)?.seq;
+    /// A device of this member reads to the end, if it has got so far.
+    fn reads(&mut self, n: usize, user: usize, up_to: u64) -> bool {
+        let has = |client: &Client| client.user == user && client.conn.is_some() && client.newest.get(&n).is_some_and(|row| row.seq == up_to);
+        let Some(reader) = self.clients.iter().position(has) else { return false };
         let conversation = self.conversations[n].text.clone();
         let op = self.op();
         let body = json!(["chat:markRead", { "conversationId": conversation, "upTo": up_to }]);
         self.log(What::Mark { op, user: self.people[user].text.clone(), conversation, up_to });
         self.emit(reader, &body, Some(Pending::Mark { op }));
-        Some(up_to)
+        true
     }
 
     /// With `resumed`: by those who have resumed since.

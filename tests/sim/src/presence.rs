@@ -185,7 +185,11 @@ impl World {
         self.hides.insert(user, self.now_us);
         self.views_hold("hiding", Some(user));
         match self.rng.below(4) {
-            0 => self.user_dies(user),
+            0 => {
+                self.user_dies(user);
+                // It knows nobody any more who watches, until they say so again.
+                self.rest(if self.sleeps() { 0 } else { LONGEST_US });
+            }
             1 => self.gateway_of_dies(user),
             2 => self.host_crash(),
             _ => {}

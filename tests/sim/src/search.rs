@@ -5,7 +5,7 @@ use edge_core::objects::{self, Actor, Message, NewMessage};
 use serde_json::Value;
 use wire::MessageKind;
 
-use crate::history::{Hit, Id, What};
+use crate::history::{Hit, Id, Row, What};
 use crate::world::World;
 
 /// A conversation is looked at only when its newest message has been there for `INDEX_LATE_MS`.
@@ -21,7 +21,7 @@ impl World {
         self.sign_in();
         let mut newest = Vec::new();
         for n in 0..self.conversations.len() {
-            newest.extend(self.one_more(n));
+            newest.extend(self.one_more(n).map(|row| row.content.to_string()));
         }
         self.host_crash();
         let up = self.host_up_at_us.max(self.now_us) + FORGOTTEN_US;
@@ -42,8 +42,8 @@ impl World {
         }
     }
 
-    /// One more message of a member; answers what it says.
-    pub(crate) fn one_more(&mut self, n: usize) -> Option<String> {
+    /// One more message of a member.
+    pub(crate) fn one_more(&mut self, n: usize) -> Option<Row> {
         let conversation = self.conversations[n].clone();
         let members: Vec<usize> = conversation.members.iter().copied().filter(|user| self.may_send(*user, n)).collect();
         let member = *self.rng.pick(&members).filter(|_| conversation.created)?;
@@ -61,12 +61,12 @@ impl World {
         });
         let from = Actor { id: person.id, username: person.name };
         let message =
-            NewMessage { content: content.clone(), kind: MessageKind::Text, client_id: Some(client_id), reply_to: None, metadata: None };
+            NewMessage { content, kind: MessageKind::Text, client_id: Some(client_id), reply_to: None, metadata: None };
         match self.ask_object(&objects::room(conversation.id), Message::Send { from, message }) {
             Ok(Message::Sent { message, .. }) => {
                 let row = crate::client::row_of(&message);
-                self.log(What::Ok { op, row });
-                Some(content)
+                self.log(What::Ok { op, row: row.clone() });
+                Some(row)
             }
             other => {
                 self.breach(format!("the last message was answered {other:?}"));

@@ -351,7 +351,9 @@ impl Gateway {
 
     /// Asks watched Users again that may have forgotten.
     pub(super) fn watch_again(&mut self, now: Timestamp) {
-        self.watch_where(|watched| watched.shown.is_none() || now.since(watched.asked_at) >= limits::LEASE_MS, now);
+        // With the last sweep before it is too late: whoever died with its watchers is seen to go within a lease (P1).
+        let stale = limits::LEASE_MS - limits::SWEEP_MS;
+        self.watch_where(|watched| watched.shown.is_none() || now.since(watched.asked_at) >= stale, now);
     }
 
     /// Where Users store who watches: asks those again that did not answer.

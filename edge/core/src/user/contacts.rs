@@ -170,6 +170,8 @@ impl User {
                 (ContactStatus::Out, _) => self.contact_is(other, "declined"),
                 _ => self.contact_is(other, "none"),
             }
+        } else if version == known.other_version {
+            self.project_contact(other, &known);
         }
         self.fx.reply(from, call, Message::Done);
     }
@@ -239,14 +241,30 @@ impl User {
             }
         }
         self.fx.persist(rows);
-        let word = status_word(contact.status);
-        let shown = projection::contact(self.id, other, contact.version, word, contact.created_at);
-        self.fx.project(format!("contact:{}:{other}", self.id), contact.version, shown, true);
+        self.project_contact(other, &contact);
         if let State::Ready(ready) = &mut self.state {
             ready.contacts.insert(other, contact);
         }
         self.outbox_send(now);
         self.refresh_sees(Some(other));
         told
+    }
+
+    fn project_contact(&mut self, other: UserId, contact: &Contact) {
+        let word = status_word(contact.status);
+        let shown = projection::contact(self.id, other, contact.version, word, contact.created_at);
+        self.fx.project(format!("contact:{}:{other}", self.id), contact.version, shown, true);
+    }
+
+    /// An earlier life may have ended before handlers and others could know of a change. Whatever was not projected is in
+    /// the outbox still, and goes there only behind its projection.
+    pub(super) fn project_untold(&mut self) {
+        let State::Ready(ready) = &self.state else { return };
+        let untold = ready.outbox.contacts_changed();
+        let untold: Vec<(UserId, Contact)> =
+            untold.filter_map(|other| Some((other, ready.contacts.get(&other)?.clone()))).collect();
+        for (other, contact) in untold {
+            self.project_contact(other, &contact);
+        }
     }
 }

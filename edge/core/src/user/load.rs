@@ -53,6 +53,7 @@ impl User {
         } else {
             self.verify_sockets();
         }
+        self.project_untold();
         self.outbox_alarm(now);
         for input in waiting {
             self.handle_waiting(input, now);

@@ -49,6 +49,12 @@ impl Outbox {
         self.retry_at
     }
 
+    /// Whom it tells that the contact with them has changed.
+    pub(super) fn contacts_changed(&self) -> impl Iterator<Item = UserId> {
+        let changed = self.waiting.values().filter(|(_, msg)| matches!(msg, Message::ContactChanged { .. }));
+        changed.filter_map(|(to, _)| UserId::parse(&to.name))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
