@@ -14,7 +14,7 @@ use crate::history::{Id, What};
 use crate::world::{Event, World};
 
 /// Until requests and their repetitions from the time of faults have come.
-const LATE_US: u64 = 8_000_000;
+pub(crate) const LATE_US: u64 = 8_000_000;
 
 /// What somebody asked for about another person.
 #[derive(Debug, Default)]

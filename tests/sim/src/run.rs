@@ -6,6 +6,7 @@ use edge_core::objects::{HistoryCursor, Message, Numbered};
 
 use crate::check::{Verdict, check};
 use crate::client::{row_of, row_of_event};
+use crate::relations::LATE_US;
 use crate::history::{HistoryEvent, Id, Row, Watermarks, What};
 use crate::scenario::{Faults, Scenario};
 use crate::store::Stores;
@@ -83,6 +84,9 @@ impl World {
         self.faults = Faults::NONE;
         for conversation in 0..self.conversations.len() {
             self.after(0, Event::Found { conversation });
+            if self.scenario.relations {
+                self.after(LATE_US, Event::Found { conversation });
+            }
         }
         self.settle_relations();
         self.come_to_rest();

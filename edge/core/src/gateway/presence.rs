@@ -351,8 +351,8 @@ impl Gateway {
 
     /// Asks watched Users again that may have forgotten.
     pub(super) fn watch_again(&mut self, now: Timestamp) {
-        // With the last sweep before it is too late: whoever died with its watchers is seen to go within a lease (P1).
-        let stale = limits::LEASE_MS - limits::SWEEP_MS;
+        // By a sweep within the lease: a User that forgot its watchers is seen to go by then (P1).
+        let stale = limits::LEASE_MS - limits::SWEEP_MS - limits::SWEEP_MS / 2;
         self.watch_where(|watched| watched.shown.is_none() || now.since(watched.asked_at) >= stale, now);
     }
 

@@ -304,10 +304,9 @@ impl User {
             ready.sees = None;
         } else {
             // After a sleep or a crash nothing is left to compare with: the gateways do.
-            if ready.sees.is_none() {
-                ready.sees_moved = true;
-                ready.out_of_sight.extend(about);
-            }
+            ready.sees_moved |= ready.sees.is_none();
+            // A gateway that slept has nothing to compare with either.
+            ready.out_of_sight.extend(about);
             self.query_sees();
         }
     }

@@ -90,7 +90,7 @@ pub(super) fn check(log: &Log<'_>, report: &mut Report) {
     let mut user_of: BTreeMap<&Id, &Id> = BTreeMap::new();
     let mut heads = Heads::default();
     let mut asked: BTreeMap<u64, Request<'_>> = BTreeMap::new();
-    let mut resumes: BTreeMap<u64, (&Id, HashMap<&Id, u64>)> = BTreeMap::new();
+    let mut resumes: BTreeMap<u64, (&Id, &BTreeMap<Id, u64>, HashMap<&Id, u64>)> = BTreeMap::new();
     for (at, what) in log.iter() {
         let mut ask = |op: &u64, rule, what, user, conversation: &_| {
             let Some((conversation, _)) = log.finals.get_key_value(conversation) else { return };
@@ -113,14 +113,15 @@ pub(super) fn check(log: &Log<'_>, report: &mut Report) {
             What::Read { op, user, conversation, .. } => ask(op, Rule::N19, "outsider_read", user, conversation),
             What::Mark { op, user, conversation, .. } => ask(op, Rule::N22, "outsider_marked", user, conversation),
             What::Change { op, user, conversation, .. } => ask(op, Rule::N28, "outsider_changed", user, conversation),
-            What::Resume { op, conn, .. } => {
+            What::Resume { op, conn, cursors } => {
                 if let Some(user) = user_of.get(conn) {
-                    resumes.insert(*op, (user, heads.0.clone()));
+                    resumes.insert(*op, (user, cursors, heads.0.clone()));
                 }
             }
             What::Resumed { op, heads: named, .. } => {
-                let Some((user, before)) = resumes.get(op) else { continue };
-                for conversation in named.keys() {
+                let Some((user, cursors, before)) = resumes.get(op) else { continue };
+                // What the user had already tells nothing: a session that was recovered may not know better yet.
+                for (conversation, _) in named.iter().filter(|(id, head)| cursors.get(*id).is_none_or(|cursor| cursor < *head)) {
                     let Some((conversation, _)) = log.finals.get_key_value(conversation) else { continue };
                     let low = before.get(conversation).copied().unwrap_or(0);
                     let high = if commits { heads.of(conversation) } else { u64::MAX };
