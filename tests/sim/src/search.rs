@@ -42,7 +42,7 @@ impl World {
         }
         self.rest(WOKEN_US);
         // Pages of what is too short for the full text follow the times of messages, which a clock that jumps mixes up.
-        let (lowest, highest) = if self.highest_offset_ms == 0 && self.wall_offset_ms == 0 { (1, 9) } else { (10, 99) };
+        let (lowest, highest) = if self.scenario.faults.clock_jump_every_ms == 0 { (1, 9) } else { (10, 99) };
         let beginnings: BTreeSet<u64> = (0..20).map(|_| self.rng.between(lowest, highest)).chain([lowest]).collect();
         for user in 0..self.people.len() {
             for number in &beginnings {

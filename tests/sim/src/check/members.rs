@@ -120,8 +120,9 @@ pub(super) fn check(log: &Log<'_>, report: &mut Report) {
             }
             What::Resumed { op, heads: named, .. } => {
                 let Some((user, cursors, before)) = resumes.get(op) else { continue };
-                // What the user had already tells nothing: a session that was recovered may not know better yet.
-                for (conversation, _) in named.iter().filter(|(id, head)| cursors.get(*id).is_none_or(|cursor| cursor < *head)) {
+                // What the session knew before tells nothing: its gateway may not know better yet.
+                let is_told = |id: &Id, head: &u64| cursors.is_empty() || cursors.get(id).is_some_and(|cursor| cursor < head);
+                for (conversation, _) in named.iter().filter(|(id, head)| is_told(id, head)) {
                     let Some((conversation, _)) = log.finals.get_key_value(conversation) else { continue };
                     let low = before.get(conversation).copied().unwrap_or(0);
                     let high = if commits { heads.of(conversation) } else { u64::MAX };
