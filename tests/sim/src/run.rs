@@ -6,8 +6,8 @@ use edge_core::objects::{HistoryCursor, Message, Numbered};
 
 use crate::check::{Verdict, check};
 use crate::client::{row_of, row_of_event};
-use crate::relations::LATE_US;
 use crate::history::{HistoryEvent, Id, Row, Watermarks, What};
+use crate::relations::LATE_US;
 use crate::scenario::{Faults, Scenario};
 use crate::store::Stores;
 use crate::world::{Event, Hooks, World};

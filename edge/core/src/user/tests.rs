@@ -24,13 +24,15 @@ struct Host {
     others_answer: bool,
     /// What the people database says of conversations; without, it is out of reach for that.
     rooms: Option<Vec<RoomId>>,
+    /// It cannot say whom one may see.
+    blind: bool,
     seen: Vec<Output>,
 }
 
 impl Host {
     fn new() -> Self {
         let user = User::new(id(1), Settings::default().into());
-        let mut host = Self { user, now: Timestamp(1_000_000), calls: 0, sees: vec![id(2)], others_answer: true, rooms: Some(Vec::new()), seen: Vec::new() };
+        let mut host = Self { user, now: Timestamp(1_000_000), calls: 0, sees: vec![id(2)], others_answer: true, rooms: Some(Vec::new()), blind: false, seen: Vec::new() };
         host.give(Input::Started { sockets: Vec::new(), epoch: 1, seed: [1; 32] });
         host
     }
@@ -54,7 +56,8 @@ impl Host {
                 }
                 Output::Load { load, store: Store::People, .. } => {
                     let rows = self.sees.iter().map(|user| vec![Value::from(*user)]).collect();
-                    self.give(Input::Loaded { load, result: Ok(vec![rows]) });
+                    let result = if self.blind { Err(PersistError::Io) } else { Ok(vec![rows]) };
+                    self.give(Input::Loaded { load, result });
                 }
                 Output::Persist { n, .. } | Output::Project { n, .. } => self.give(Input::Persisted { n }),
                 Output::Object { to, call, .. } if self.others_answer && to.kind != Kind::Gateway && call != CallKey::NONE => {
@@ -231,6 +234,37 @@ fn whoever_asks_hears_it_only_when_the_other_side_knows() {
     host.give(Input::Reply { call: call.expect("the other side was told"), result: Ok(Message::Done) });
     let answered = |output: &Output| matches!(output, Output::Reply { msg: Message::ContactIs { .. }, .. });
     assert!(host.seen.iter().any(answered));
+}
+
+#[test]
+fn a_gateway_with_an_older_list_is_told_whom_one_sees() {
+    let mut host = Host::new();
+    let Some(Message::SocketAccepted { version, .. }) = up(&mut host, SESSION) else { panic!("accepted") };
+    let renew = |sees| Message::Renew { at: at(), sockets: 1, kept: 0, sees };
+    host.ask(&gateway(), renew(version));
+    assert!(host.told(Kind::Gateway).is_empty());
+    host.ask(&gateway(), renew((0, 9)));
+    assert!(matches!(&host.told(Kind::Gateway)[..], [Message::Sees { version: told, .. }] if *told == version));
+}
+
+#[test]
+fn a_life_that_begins_with_sockets_tells_whom_they_see() {
+    let mut host = Host::new();
+    host.ask(&gateway(), Message::Renew { at: at(), sockets: 1, kept: 0, sees: (0, 3) });
+    assert!(matches!(&host.told(Kind::Gateway)[..], [Message::Sees { sees, .. }] if *sees == [id(2)]));
+}
+
+#[test]
+fn whom_one_sees_is_asked_for_again_when_it_could_not_be_read() {
+    let mut host = Host::new();
+    let room = RoomId(uuid_v7(4, 4, 4));
+    up(&mut host, SESSION);
+    (host.sees, host.blind) = (vec![id(3)], true);
+    host.ask(&crate::objects::room(room), Message::MembershipChanged { room, gone: false, about: vec![] });
+    assert!(host.told(Kind::Gateway).is_empty());
+    host.blind = false;
+    host.alarm_at(crate::limits::LOAD_AGAIN_MS);
+    assert!(matches!(&host.told(Kind::Gateway)[..], [Message::Sees { sees, .. }] if *sees == [id(3)]));
 }
 
 #[test]

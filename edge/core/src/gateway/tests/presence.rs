@@ -108,6 +108,8 @@ fn people_who_come_into_sight_or_leave_it_are_announced() {
     assert_eq!(bench.events(socket), Vec::<Value>::new(), "the list is asked for");
     bench.user_says(user(1), Message::Sees { user: user(1), sees: vec![user(3)], gone: Vec::new(), version: (1, 2) });
     assert_eq!(bench.events(socket), news(2, false, json!(bench.now)), "as if it had left");
+    bench.user_says(user(1), Message::Sees { user: user(1), sees: vec![user(2)], gone: Vec::new(), version: (1, 1) });
+    assert!(watch(&mut bench, 2).is_none(), "an older list comes too late");
     let call = watch(&mut bench, 3).expect("asked");
     bench.reply(call, is(3, 1, true));
     assert_eq!(bench.events(socket), news(3, true, Value::Null));
