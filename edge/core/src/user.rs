@@ -68,6 +68,8 @@ struct Ready {
     /// Whom this person may see, once it was asked for, and how often that changed in this life.
     sees: Option<Vec<UserId>>,
     sees_version: u64,
+    /// Who changed it, and waits until gateways are told.
+    unseen: Vec<(ObjectId, CallKey)>,
     /// New sockets that wait for it.
     arriving: Vec<(ObjectId, CallKey)>,
     /// Rooms being looked up, for this message of the outbox.
@@ -239,7 +241,7 @@ impl Ready {
     }
 
     fn nothing_under_way(&self) -> bool {
-        self.outbox.is_empty() && self.seeing.is_none() && self.arriving.is_empty()
+        self.outbox.is_empty() && self.seeing.is_none() && self.arriving.is_empty() && self.unseen.is_empty()
     }
 }
 

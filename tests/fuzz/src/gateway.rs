@@ -394,7 +394,8 @@ impl World {
             2 => {
                 let sees = (0..self.random.below(USERS)).map(user).collect();
                 let gone = (0..self.random.below(2)).map(user).collect();
-                (objects::user(user(who)), Message::Sees { user: user(who), sees, gone, version: (1, self.random.below(4) as u64) })
+                let version = (1, self.random.below(4) as u64);
+                (objects::user(user(who)), Message::Sees { user: user(who), sees, gone, version })
             }
             3 if self.random.once_in(8) => {
                 let sessions = self.random.once_in(2).then(|| vec![SessionId(id(3, who))]);

@@ -175,7 +175,9 @@ impl<'a> Log<'a> {
                     finals.insert(conversation, Final { at, rows, marks, members, quiesced });
                 }
                 What::Quiesced => quiesced = Some(at),
-                What::Send { conversation, client_id: Some(id), .. } if quiesced.is_some() => drop(late.insert((conversation, id))),
+                What::Send { conversation, client_id: Some(id), .. } if quiesced.is_some() => {
+                    late.insert((conversation, id));
+                }
                 _ => {}
             }
         }

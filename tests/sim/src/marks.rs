@@ -61,7 +61,9 @@ impl World {
 
     /// A device of this member reads to the end, if it has got so far.
     fn reads(&mut self, n: usize, user: usize, up_to: u64) -> bool {
-        let has = |client: &Client| client.user == user && client.conn.is_some() && client.newest.get(&n).is_some_and(|row| row.seq == up_to);
+        let has = |client: &Client| {
+            client.user == user && client.conn.is_some() && client.newest.get(&n).is_some_and(|row| row.seq == up_to)
+        };
         let Some(reader) = self.clients.iter().position(has) else { return false };
         let conversation = self.conversations[n].text.clone();
         let op = self.op();

@@ -276,11 +276,11 @@ impl World {
 
     /// The client closes: a close frame behind what it wrote.
     pub(crate) fn client_closes(&mut self, id: SocketId) {
-        let (now, sleeps) = (self.now_us, self.sleeps());
+        let (now, plain) = (self.now_us, !self.sleeps() && !self.scenario.relations);
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.at_client = false;
         // Not before now; the seeds of fixed bugs of our own host keep their runs.
-        let at = if sleeps { (socket.last_in_us + 1).max(now) } else { socket.last_in_us + 1 };
+        let at = if !plain { (socket.last_in_us + 1).max(now) } else { socket.last_in_us + 1 };
         self.queue.push(at, Event::ServerSeesClose { socket: id, clean: true });
     }
 

@@ -17,7 +17,9 @@ use crate::product;
 use crate::run::Outcome;
 use crate::scenario::Host;
 use crate::world::{Bugs, Hooks};
-use rights::{BlockIgnored, BlockedSeen, Deed, IndexBatchLost, InvisibleSeen, LastDevice, MarksUntold, SessionOfAnother, TypingKept, Unchecked};
+use rights::{
+    BlockIgnored, BlockedSeen, Deed, IndexBatchLost, InvisibleSeen, LastDevice, MarksUntold, SessionOfAnother, TypingKept, Unchecked,
+};
 
 /// One bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

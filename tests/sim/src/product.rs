@@ -67,7 +67,8 @@ pub fn hooks(create: Create) -> Hooks {
 /// The row that a direct conversation of two people has; the first one is theirs.
 #[must_use]
 pub fn pair(one: UserId, other: UserId, room: RoomId, at: Timestamp) -> Statement {
-    let sql = "INSERT INTO direct_pairs (low, high, room_id, created_by, created_at) VALUES (?1,?2,?3,?4,?5) ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO direct_pairs (low, high, room_id, created_by, created_at) VALUES (?1,?2,?3,?4,?5) \
+               ON CONFLICT DO NOTHING";
     let (low, high) = if one < other { (one, other) } else { (other, one) };
     Statement::new(sql, vec![low.into(), high.into(), room.into(), one.into(), at.into()])
 }

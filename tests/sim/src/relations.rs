@@ -155,9 +155,8 @@ impl World {
     /// Where one blocks the other nothing is said in either direction: messages are refused, typing and marks go nowhere.
     pub(crate) fn blocks_hold(&mut self, when: &str) {
         for n in 0..self.conversations.len() {
-            let Some((one, other)) = self.pair(n).filter(|(one, other)| self.conversations[n].created && self.apart(*one, *other)) else {
-                continue;
-            };
+            let apart = |(one, other): &(usize, usize)| self.conversations[n].created && self.apart(*one, *other);
+            let Some((one, other)) = self.pair(n).filter(apart) else { continue };
             for user in [one, other] {
                 self.is_refused(user, n, when);
                 let text = self.conversations[n].text.clone();
@@ -165,7 +164,8 @@ impl World {
                     if self.clients[index].user == user && self.clients[index].socket.is_some() {
                         self.emit(index, &json!(["chat:join", text]), Some(Pending::Plain));
                         self.emit(index, &json!(["chat:typing", { "conversationId": text }]), None);
-                        self.emit(index, &json!(["chat:markRead", { "conversationId": text, "upTo": u32::MAX }]), Some(Pending::Plain));
+                        let read = json!(["chat:markRead", { "conversationId": text, "upTo": u32::MAX }]);
+                        self.emit(index, &read, Some(Pending::Plain));
                     }
                 }
             }

@@ -84,9 +84,12 @@ fn session_of(person: &Person) -> SessionId {
 impl World {
     /// Everybody has a session for REST.
     pub(crate) fn sign_in(&mut self) {
-        let sql = "INSERT INTO sessions (id, user_id, dialect, device, ip, created_at, last_seen_at) VALUES (?1,?2,'chatcall','','',?3,?3)";
+        let sql = "INSERT INTO sessions (id, user_id, dialect, device, ip, created_at, last_seen_at) \
+                   VALUES (?1,?2,'chatcall','','',?3,?3)";
         let at = self.wall();
-        let row = |person: &Person| Statement::new(sql, vec![session_of(person).0.to_string().into(), person.id.into(), at.into()]);
+        let row = |person: &Person| {
+            Statement::new(sql, vec![session_of(person).0.to_string().into(), person.id.into(), at.into()])
+        };
         let rows: Vec<Statement> = self.people.iter().map(row).collect();
         if let Err(error) = self.stores.people.apply(&rows) {
             self.breach(format!("nobody can sign in: {error:?}"));

@@ -172,6 +172,13 @@ impl User {
             }
         } else if version == known.other_version {
             self.project_contact(other, &known);
+            self.refresh_sees(Some(other));
+        }
+        // The other side is answered when the gateways here are told: should this life end before, it says so again.
+        if let State::Ready(ready) = &mut self.state
+            && ready.seeing.is_some()
+        {
+            return ready.unseen.push((from.clone(), call));
         }
         self.fx.reply(from, call, Message::Done);
     }

@@ -100,6 +100,7 @@ fn parse(rows: Vec<Rows>, slept: bool, now: Timestamp) -> Option<Ready> {
         out_of_sight: BTreeSet::new(),
         sees: None,
         sees_version: 0,
+        unseen: Vec::new(),
         arriving: Vec::new(),
         lookups: BTreeMap::new(),
         settling: Vec::new(),

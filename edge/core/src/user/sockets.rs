@@ -314,7 +314,7 @@ impl User {
     pub(super) fn see_alarm(&mut self, now: Timestamp) {
         if let State::Ready(ready) = &mut self.state
             && ready.see_at.take_if(|at| *at <= now).is_some()
-            && !ready.sockets.is_empty()
+            && !(ready.sockets.is_empty() && ready.unseen.is_empty())
         {
             self.query_sees();
         }
@@ -354,6 +354,10 @@ impl User {
         for at in told {
             let to = ObjectId::new(Kind::Gateway, at.gateway.as_str());
             self.tell(to, Message::Sees { user: self.id, sees: sees.clone(), gone: gone.clone(), version }, 1);
+        }
+        let State::Ready(ready) = &mut self.state else { return };
+        for (from, call) in std::mem::take(&mut ready.unseen) {
+            self.fx.reply(&from, call, Message::Done);
         }
         for (from, call) in arriving {
             self.fx.reply(&from, call, Message::SocketAccepted { sees: sees.clone(), version });

@@ -268,6 +268,22 @@ fn whom_one_sees_is_asked_for_again_when_it_could_not_be_read() {
 }
 
 #[test]
+fn the_other_side_is_answered_when_gateways_know_whom_one_sees() {
+    let mut host = Host::new();
+    up(&mut host, SESSION);
+    host.sees = Vec::new();
+    let other = crate::objects::user(id(2));
+    let blocked = || Message::ContactChanged { from: id(2), change: ContactChange::Blocked, version: 1, profile: None };
+    assert_eq!(host.ask(&other, blocked()), Some(Message::Done));
+    let place = |wanted: fn(&Output) -> bool| host.seen.iter().position(wanted).expect("an output");
+    let told = place(|output| matches!(output, Output::Object { msg: Message::Sees { .. }, .. }));
+    assert!(told < place(|output| matches!(output, Output::Reply { .. })));
+    // The life that answered may have ended before handlers knew.
+    assert_eq!(host.ask(&other, blocked()), Some(Message::Done));
+    assert!(host.seen.iter().any(|output| matches!(output, Output::Project { key, .. } if key.starts_with("contact:"))));
+}
+
+#[test]
 fn a_membership_that_ends_is_answered_with_where_the_sockets_are_and_its_room_is_forgotten() {
     let mut host = Host::new();
     let room = RoomId(uuid_v7(4, 4, 4));

@@ -32,7 +32,8 @@ fn found(log: &Log<'_>, report: &mut Report, at: usize, user: &Id, text: &str, h
         if !stored.members.contains(user) {
             report.add(Rule::G07, "stranger_found", at, about());
         }
-        let says = stored.rows.values().find(|row| row.kind.is_none() && row.id == *id).and_then(|row| newest(log, conversation, &row.id, &row.content));
+        let row = stored.rows.values().find(|row| row.kind.is_none() && row.id == *id);
+        let says = row.and_then(|row| newest(log, conversation, &row.id, &row.content));
         if says != Some(content) || !contains(content, text) {
             report.add(Rule::G07, "found_what_is_gone", at, about());
         }
