@@ -119,11 +119,12 @@ impl Database {
         for migration in migrations {
             now(connection.execute_batch(migration)).map_err(text)?;
         }
-        // A full text has tables of its own, and a word that empties them.
+        // A full text has tables of its own, and a word that empties them; what only shows its terms follows.
         let empty = "SELECT CASE WHEN s.sql LIKE 'CREATE VIRTUAL%' THEN \
                      'INSERT INTO ' || s.name || ' (' || s.name || ') VALUES (''delete-all'')' ELSE 'DELETE FROM ' || s.name END \
-                     FROM sqlite_schema s WHERE s.type = 'table' AND s.name NOT LIKE 'sqlite_%' AND NOT EXISTS (SELECT 1 FROM \
-                     sqlite_schema v WHERE v.sql LIKE 'CREATE VIRTUAL%' AND s.name GLOB v.name || '_*')";
+                     FROM sqlite_schema s WHERE s.type = 'table' AND s.name NOT LIKE 'sqlite_%' \
+                     AND s.sql NOT LIKE '%USING fts5vocab%' AND NOT EXISTS (SELECT 1 FROM sqlite_schema v WHERE \
+                     v.sql LIKE 'CREATE VIRTUAL%' AND s.name GLOB v.name || '_*')";
         let mut rows = now(connection.query(empty, ())).map_err(text)?;
         let mut emptying = Vec::new();
         while let Some(row) = now(rows.next()).map_err(text)? {
