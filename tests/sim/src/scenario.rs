@@ -3,6 +3,7 @@
 use edge_core::settings::{Heartbeat, Settings, SigningKey};
 
 use crate::rng::Rng;
+use crate::store::GATEWAYS;
 
 /// Probabilities and mean intervals of faults. 0 turns one off.
 #[derive(Debug, Clone, PartialEq)]
@@ -220,12 +221,15 @@ impl Scenario {
     fn sleeping(self, rng: &mut Rng) -> Self {
         let people_out_every_ms = if rng.chance(0.4) { rng.log_between(15_000.0, 120_000.0) as u64 } else { 0 };
         let faulty = self.faults != Faults::NONE;
+        let sleep = Sleep {
+            after_event: if rng.chance(0.8) { rng.log_between(0.005, 0.95) } else { 0.0 },
+            every_ms: if rng.chance(0.8) { rng.log_between(300.0, 30_000.0) as u64 } else { 0 },
+        };
         Self {
             host: Host::Sleeping,
-            sleep: Sleep {
-                after_event: if rng.chance(0.8) { rng.log_between(0.005, 0.95) } else { 0.0 },
-                every_ms: if rng.chance(0.8) { rng.log_between(300.0, 30_000.0) as u64 } else { 0 },
-            },
+            sleep,
+            // Rooms put off what costs a delivery to each of many gateways.
+            gateways: if rng.chance(0.3) { GATEWAYS as u32 } else { self.gateways },
             shards: 0,
             projections: Projections::Gathered,
             attach_after_ms: 0,

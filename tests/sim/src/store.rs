@@ -56,7 +56,7 @@ impl Stores {
 }
 
 /// Most gateways of a run.
-pub const GATEWAYS: usize = 3;
+pub const GATEWAYS: usize = 6;
 
 /// The migrations of each database, in order.
 #[derive(Debug)]
