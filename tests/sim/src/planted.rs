@@ -196,7 +196,7 @@ impl Planted {
             Self::SearchEverywhere => (Rule::G07, "stranger_found"),
             Self::SessionOfAnother => (Rule::N47, "session_of_another"),
             Self::HistoryUnchecked => (Rule::N19, "outsider_read"),
-            Self::ResumeUnchecked => (Rule::N20, "outsider_resumed"),
+            Self::ResumeUnchecked => (Rule::N20, "outsider_was_told"),
             Self::MarksUnchecked => (Rule::N22, "outsider_marked"),
             Self::ChangesUnchecked => (Rule::N28, "outsider_changed"),
             Self::TypingKept => return Shows::Breach("N20 a live event came after"),

@@ -65,7 +65,7 @@ fn seeds_of_fixed_bugs_of_sleeping_objects_stay_fixed() {
 
 #[test]
 fn a_quiet_hour_holds_with_the_toy_gateway_too() {
-    let scenario = Scenario { duration_ms: 600_000, ..Scenario::hour(7) };
+    let scenario = Scenario { duration_ms: 600_000, scenes: false, ..Scenario::hour(7) };
     let outcome = batch::one(scenario, System::Toy, false).unwrap();
     assert!(outcome.good(), "{outcome}");
     assert!(outcome.verdict.counts.acked > 100, "{outcome}");

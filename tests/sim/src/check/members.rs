@@ -88,21 +88,15 @@ pub(super) fn check(log: &Log<'_>, report: &mut Report) {
     }
     let commits = log.iter().any(|(_, what)| matches!(what, What::Commit { .. }));
     let mut user_of: BTreeMap<&Id, &Id> = BTreeMap::new();
-    // What a resume tells may have been asked for as early as this.
-    let mut at_connect: BTreeMap<&Id, HashMap<&Id, u64>> = BTreeMap::new();
     let mut heads = Heads::default();
     let mut asked: BTreeMap<u64, Request<'_>> = BTreeMap::new();
-    let mut resumes: BTreeMap<u64, (&Id, &BTreeMap<Id, u64>, &Id)> = BTreeMap::new();
     for (at, what) in log.iter() {
         let mut ask = |op: &u64, rule, what, user, conversation: &_| {
             let Some((conversation, _)) = log.finals.get_key_value(conversation) else { return };
             asked.insert(*op, Request { rule, what, user, conversation, head: heads.of(conversation) });
         };
         match what {
-            What::Connect { conn, user, .. } => {
-                user_of.insert(conn, user);
-                at_connect.insert(conn, heads.0.clone());
-            }
+            What::Connect { conn, user, .. } => drop(user_of.insert(conn, user)),
             What::Commit { conversation, seq } => {
                 let head = heads.0.entry(conversation).or_default();
                 *head = (*head).max(*seq);
@@ -118,26 +112,6 @@ pub(super) fn check(log: &Log<'_>, report: &mut Report) {
             What::Read { op, user, conversation, .. } => ask(op, Rule::N19, "outsider_read", user, conversation),
             What::Mark { op, user, conversation, .. } => ask(op, Rule::N22, "outsider_marked", user, conversation),
             What::Change { op, user, conversation, .. } => ask(op, Rule::N28, "outsider_changed", user, conversation),
-            What::Resume { op, conn, cursors } => {
-                if let Some(user) = user_of.get(conn) {
-                    resumes.insert(*op, (user, cursors, conn));
-                }
-            }
-            What::Resumed { op, heads: named, .. } => {
-                let Some((user, cursors, conn)) = resumes.get(op) else { continue };
-                let Some(before) = at_connect.get(conn) else { continue };
-                // What the session knew before tells nothing: its gateway may not know better yet.
-                let is_told = |id: &Id, head: &u64| cursors.is_empty() || cursors.get(id).is_some_and(|cursor| cursor < head);
-                for (conversation, _) in named.iter().filter(|(id, head)| is_told(id, head)) {
-                    let Some((conversation, _)) = log.finals.get_key_value(conversation) else { continue };
-                    let low = before.get(conversation).copied().unwrap_or(0);
-                    let high = if commits { heads.of(conversation) } else { u64::MAX };
-                    if members.outside(conversation, user, low, high) {
-                        let detail = format!("{conversation}: {user} was no member between {low} and {high}");
-                        report.add(Rule::N20, "outsider_resumed", at, detail);
-                    }
-                }
-            }
             What::Rows { op, .. } | What::Marked { op, .. } | What::Changed { op } => {
                 let Some(Request { rule, what, user, conversation, head }) = asked.get(op) else { continue };
                 let high = if commits { heads.of(conversation) } else { u64::MAX };
