@@ -88,6 +88,10 @@ impl World {
         self.watching = true;
         for index in 0..self.clients.len() {
             self.clients[index].view = None;
+            if self.scenario.think_ms > 5_000 {
+                // It may think for minutes yet.
+                self.after(0, Event::Wake { client: index });
+            }
             if self.scenario.relations {
                 self.chooses(index, "online");
             }
