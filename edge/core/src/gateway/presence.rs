@@ -82,9 +82,10 @@ impl Gateway {
         let Some(local) = self.users.get(&user) else { return };
         // The User could not find out: whoever wants to know asks again.
         let unknown = sees.is_empty() && version == (0, 0);
-        if !unknown && !(local.sees_known && is_older(version, local.sees_version)) {
-            self.set_sees(user, sees, version, local.sees_known, now);
+        if unknown || (local.sees_known && is_older(version, local.sees_version)) {
+            return;
         }
+        self.set_sees(user, sees, version, local.sees_known, now);
     }
 
     /// It is gone.
@@ -399,7 +400,9 @@ impl LocalUser {
     }
 }
 
-/// Users here with their sockets and kept sessions, and the version of whom they see, for the sweep.
-pub(super) fn with_sockets(users: &BTreeMap<UserId, LocalUser>) -> Vec<(UserId, (u32, u32), (u64, u64))> {
+/// For the sweep: sockets and kept sessions of a user here, and the version of whom it sees.
+type Local = (UserId, (u32, u32), (u64, u64));
+
+pub(super) fn with_sockets(users: &BTreeMap<UserId, LocalUser>) -> Vec<Local> {
     users.iter().map(|(user, local)| (*user, (local.sockets(), local.kept), local.sees_version)).collect()
 }
