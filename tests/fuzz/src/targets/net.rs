@@ -99,7 +99,7 @@ impl Net {
         for _ in 0..10_000 {
             let Some((to, call, msg)) = self.calls.pop() else { return };
             let answer = match msg {
-                Message::SocketUp { .. } => Message::SocketAccepted { sees: vec![] },
+                Message::SocketUp { .. } => Message::SocketAccepted { sees: vec![], version: (1, 1) },
                 Message::Pull { after, .. } => {
                     Message::Page { events: vec![], head: after, generation: 1, read_seq: 0, marks: vec![], reset: None }
                 }
