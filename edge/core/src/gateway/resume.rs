@@ -164,9 +164,15 @@ impl Gateway {
             if !recovered.contains_key(room)
                 && let Some(slot) = self.cursor_slot(id, *room)
             {
+                // The list may be a little late: what was written since is not written again.
+                let written = if slot.mode == Mode::Live { slot.highest } else { 0 };
+                let seq = head.seq.max(written);
                 slot.mode = Mode::Tracked;
-                (slot.next, slot.highest) = (head.seq + 1, 0);
+                (slot.next, slot.highest) = (seq + 1, 0);
                 (slot.generation, slot.serial) = (head.generation, serial);
+                if let Some(resume) = self.conns.live_mut(id).and_then(|live| live.resume.as_mut()) {
+                    resume.answer.heads.insert(*room, seq);
+                }
             }
         }
     }

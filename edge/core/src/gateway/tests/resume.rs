@@ -295,6 +295,21 @@ fn no_cursors_subscribe_from_the_heads() {
 }
 
 #[test]
+fn what_came_before_the_first_resume_does_not_come_again_behind_an_older_head() {
+    let mut bench = Bench::new();
+    let socket = bench.client(1);
+    bench.deliver(room(1), &[1], &[3]);
+    bench.deliver(room(1), &[1], &[4]);
+    assert_eq!(bench.seqs(socket, 1), [3, 4]);
+    resume(&mut bench, socket, &[]);
+    bench.heads(&[(1, 2)]);
+    assert_eq!(bench.ack(socket, 1)["heads"], json!({room(1).to_string(): 4}));
+    bench.deliver(room(1), &[1], &[5]);
+    assert_eq!(bench.seqs(socket, 1), [5]);
+    assert!(bench.pull(1).is_none());
+}
+
+#[test]
 fn marks_are_answered_for_named_conversations() {
     let mut bench = Bench::new();
     let socket = bench.client(1);
