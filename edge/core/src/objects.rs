@@ -5,10 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use wire::{Conversation, ConversationType, Member, MemberRole, MessageId, MessageKind, RoomId, SessionId, Timestamp, UserId};
+use wire::{Conversation, ConversationType, ErrorCode, Member, MemberRole, MessageId, MessageKind, RoomId, SessionId, Timestamp, UserId};
 
 use crate::error::Failure;
-use crate::object::{Kind, ObjectId};
+use crate::object::{CallError, Kind, ObjectId};
 
 /// The gateway number `n`.
 #[must_use]
@@ -36,6 +36,15 @@ pub fn gateway_of_sid(sid: &str) -> Option<ObjectId> {
         return None;
     }
     Some(ObjectId::new(Kind::Gateway, format!("gw-{index}")))
+}
+
+/// Whether an object has done what it was asked. One that could not reach its storage has not; it is to be asked again.
+#[must_use]
+pub fn is_taken(result: &Result<Message, CallError>) -> bool {
+    match result {
+        Ok(Message::Refused { failure }) => failure.code != ErrorCode::NodeUnavailable,
+        result => result.is_ok(),
+    }
 }
 
 /// Where sockets of a user are: a gateway in one of its lives.
@@ -459,7 +468,13 @@ pub enum Message {
     /// [`Message::Forget`], where it is asked.
     Moved { user: UserId, epoch: u64, version: u64, gateways: Vec<Location> },
     /// In a direct conversation: `by` blocked the other person, or no longer. Reply: [`Message::Done`].
-    Blocked { by: UserId, on: bool },
+    Blocked {
+        by: UserId,
+        on: bool,
+        /// Rises with each change; what comes late changes nothing.
+        #[serde(default)]
+        version: u64,
+    },
     /// How a member is shown from now on. Reply: [`Message::Done`].
     PersonIs { profile: Profile },
 

@@ -79,6 +79,8 @@ pub struct Seat {
     /// As it was when this life was loaded.
     pub read_at: Option<Timestamp>,
     pub blocks: bool,
+    /// Of the newest word on that.
+    pub blocks_version: u64,
     pub muted_until: Option<Timestamp>,
     pub level: Level,
     /// Sends and sees read marks.
@@ -241,7 +243,7 @@ impl Room {
                 self.moved(user, epoch, version, gateways);
                 self.fx.reply(&from, call, Message::Done);
             }
-            Message::Blocked { by, on } => self.blocked_by(&from, call, by, on),
+            Message::Blocked { by, on, version } => self.blocked_by(&from, call, by, on, version),
             Message::Group { by, change } => self.group(&from, call, by, change, now),
             Message::PersonIs { profile } => self.person_is(&from, call, profile),
             _ => self.fx.reply(&from, call, Message::Done),
@@ -260,13 +262,13 @@ impl Room {
         }
     }
 
-    fn blocked_by(&mut self, from: &ObjectId, call: CallKey, by: UserId, on: bool) {
+    fn blocked_by(&mut self, from: &ObjectId, call: CallKey, by: UserId, on: bool, version: u64) {
         if let State::Ready(ready) = &mut self.state
             && ready.meta.kind == ConversationType::Direct
             && let Some(seat) = ready.members.get_mut(&by)
-            && seat.blocks != on
+            && (version > seat.blocks_version || version == 0 && seat.blocks != on)
         {
-            seat.blocks = on;
+            (seat.blocks, seat.blocks_version) = (on, seat.blocks_version.max(version));
             self.fx.persist(vec![crate::sql::room::set_flags(self.id, by, seat.flags())]);
         }
         self.fx.reply(from, call, Message::Done);

@@ -248,6 +248,7 @@ impl Seat {
             read_seq: 0,
             read_at: None,
             blocks: false,
+            blocks_version: 0,
             receipts: who.receipts,
             muted_until: None,
             level: Level::All,

@@ -257,6 +257,7 @@ fn parse_seat(row: &Row) -> Option<(UserId, Seat)> {
             read_seq: number(11)?,
             read_at: number(18).map(Timestamp),
             blocks: number(12)? & 1 != 0,
+            blocks_version: number(12)? >> 2,
             receipts: number(12)? & 2 == 0,
             muted_until: number(15).map(Timestamp),
             level: projection::level_from(row.get(16)?.as_str()?).unwrap_or_default(),

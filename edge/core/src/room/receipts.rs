@@ -7,9 +7,9 @@ use super::{Ready, Seat};
 use crate::objects::{LiveEvent, Marks};
 
 impl Seat {
-    /// The column `blocks`: 1 for a block, 2 without receipts.
+    /// The column `blocks`: 1 for a block, 2 without receipts, and above these the version of the block.
     pub(crate) fn flags(&self) -> u64 {
-        u64::from(self.blocks) | u64::from(!self.receipts) << 1
+        u64::from(self.blocks) | u64::from(!self.receipts) << 1 | self.blocks_version << 2
     }
 }
 

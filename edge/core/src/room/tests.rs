@@ -431,13 +431,13 @@ fn history_pages_are_oldest_first_and_name_the_next_one() {
 fn a_block_refuses_sends_both_ways_with_different_words() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);
-    host.ask(Message::Blocked { by: user(2), on: true });
+    host.ask(Message::Blocked { by: user(2), on: true, version: 0 });
     assert_eq!(code(&host.send(1, "m", None)), Some(ErrorCode::UserUnavailable));
     assert_eq!(code(&host.send(2, "m", None)), Some(ErrorCode::Blocked));
     host.ask(Message::Typing { from: actor(1), on: true });
     host.ask(Message::MarkRead { user: user(1), up_to: ReadUpTo::Seq(1) });
     assert!(host.delivered().is_empty(), "typing and marks vanish silently");
-    host.ask(Message::Blocked { by: user(2), on: false });
+    host.ask(Message::Blocked { by: user(2), on: false, version: 0 });
     assert!(matches!(host.send(1, "m", None), Message::Sent { .. }));
 }
 

@@ -90,14 +90,14 @@ impl Ready {
     ) {
         match result {
             // In another life the gateway may have kept its sockets: their User says where they are now.
-            Err(_) | Ok(Message::Accepted { stale: true, .. }) => {
+            result if !objects::is_taken(&result) || matches!(result, Ok(Message::Accepted { stale: true, .. })) => {
                 if let Some(failed) = self.telling.waiting.get_mut(&user) {
                     *failed = true;
                 }
                 self.telling.again_at.get_or_insert(now.plus_ms(limits::TELL_AGAIN_MS));
             }
             Ok(Message::Moved { gateways, .. }) => self.dismiss(fx, room, user, &gateways),
-            Ok(_) => {}
+            _ => {}
         }
         if self.is_telling(user) || self.telling.waiting.get(&user) != Some(&false) {
             return;

@@ -243,7 +243,7 @@ impl User {
             let msg = Message::ContactChanged { from: self.id, change, version: contact.version, profile };
             told.extend(self.outbox_row(objects::user(other), msg, &mut rows));
             if matches!(change, ContactChange::Blocked | ContactChange::Unblocked) {
-                let msg = Message::Blocked { by: self.id, on: change == ContactChange::Blocked };
+                let msg = Message::Blocked { by: self.id, on: change == ContactChange::Blocked, version: contact.version };
                 told.extend(self.outbox_row(objects::user(other), msg, &mut rows));
             }
         }

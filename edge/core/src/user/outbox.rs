@@ -164,7 +164,7 @@ impl User {
 
     pub(super) fn outbox_replied(&mut self, id: u64, result: &Result<Message, CallError>, now: Timestamp) {
         let State::Ready(ready) = &mut self.state else { return };
-        if result.is_ok() && ready.outbox.waiting.remove(&id).is_some() {
+        if objects::is_taken(result) && ready.outbox.waiting.remove(&id).is_some() {
             self.fx.persist(vec![sql::user::delete_outbox(self.id, id)]);
         }
         if ready.outbox.waiting.is_empty() {

@@ -220,7 +220,7 @@ fn who_is_blocked_reaches_nobody_by_edits_and_reactions() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);
     let (mine, theirs) = (send(&mut host, 1, "m"), send(&mut host, 2, "m"));
-    host.ask_as(Kind::User, Message::Blocked { by: user(2), on: true });
+    host.ask_as(Kind::User, Message::Blocked { by: user(2), on: true, version: 0 });
     assert_eq!(code(&change(&mut host, 1, mine, edit("x"))), Some(ErrorCode::UserUnavailable));
     assert_eq!(code(&change(&mut host, 1, theirs, react("👍", true))), Some(ErrorCode::UserUnavailable));
     assert_eq!(code(&change(&mut host, 2, mine, react("👍", true))), Some(ErrorCode::Blocked));

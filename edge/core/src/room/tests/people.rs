@@ -98,13 +98,13 @@ fn a_block_and_receipts_are_kept_in_one_column() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);
     host.ask_as(Kind::User, Message::PersonIs { profile: profile(1, false) });
-    host.ask_as(Kind::User, Message::Blocked { by: user(1), on: true });
+    host.ask_as(Kind::User, Message::Blocked { by: user(1), on: true, version: 0 });
     let flags = host.seen.iter().find_map(|output| match output {
         Output::Persist { statements, .. } => statements[0].params.last().cloned(),
         _ => None,
     });
     assert_eq!(flags, Some(Value::Integer(3)));
-    host.ask_as(Kind::User, Message::Blocked { by: user(1), on: false });
+    host.ask_as(Kind::User, Message::Blocked { by: user(1), on: false, version: 0 });
     assert!(!host.seen.is_empty());
     assert_eq!(code(&host.send(2, "x", None)), None);
 }
