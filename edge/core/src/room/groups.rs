@@ -73,10 +73,8 @@ impl Room {
             return;
         }
         if before.min(ready.members().count()) <= limits::PRESENCE_MEMBERS {
-            let about: Vec<UserId> = went.iter().copied().collect();
-            for (user, _) in ready.members().filter(|(user, _)| !came.contains(user)) {
-                let changed = Message::MembershipChanged { room: self.id, gone: false, about: about.clone() };
-                fx.tell(crate::objects::user(*user), changed);
+            for user in ready.member_ids().iter().filter(|user| !came.contains(*user)) {
+                ready.tell(fx, self.id, *user);
             }
         }
         for user in came.into_iter().chain(went) {

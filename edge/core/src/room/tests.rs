@@ -442,6 +442,18 @@ fn a_block_refuses_sends_both_ways_with_different_words() {
 }
 
 #[test]
+fn a_late_word_of_a_block_changes_nothing() {
+    let mut host = Host::new(true);
+    host.create(&[1, 2]);
+    for (on, version) in [(true, 5), (false, 6), (true, 5)] {
+        host.ask(Message::Blocked { by: user(2), on, version });
+    }
+    assert_eq!(code(&host.send(1, "m", None)), None);
+    host.ask(Message::Blocked { by: user(2), on: true, version: 7 });
+    assert_eq!(code(&host.send(1, "m", None)), Some(ErrorCode::UserUnavailable));
+}
+
+#[test]
 fn a_room_without_use_says_goodbye_and_is_dropped() {
     let mut host = Host::new(true);
     host.create(&[1, 2]);

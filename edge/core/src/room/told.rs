@@ -1,5 +1,5 @@
-//! People who came or went: their Users learn it, for presence and for the last event of those who went. Stored is up to
-//! where everybody knows, so that a crash between a change and its telling is made good by the next life.
+//! People who came or went: their Users learn it, and in conversations small enough for presence those of all members, for
+//! presence and for the last event of those who went. Stored is up to where everybody knows, so that a crash between a change and its telling is made good by the next life.
 
 use wire::{RoomId, Timestamp, UserId};
 
@@ -44,7 +44,9 @@ impl Ready {
         let news: Set<UserId> = self.members.iter().filter(|(_, seat)| seat.is_news(told)).map(|(user, _)| *user).collect();
         if !news.is_empty() {
             self.audience.newcomers = news.iter().filter(|user| self.member(**user).is_some()).copied().collect();
-            self.telling = Telling { waiting: news.into_iter().map(|user| (user, false)).collect(), again_at: Some(now.plus_ms(limits::TELL_AGAIN_MS)) };
+            let others = self.members().map(|(user, _)| *user).filter(|_| self.members().count() <= limits::PRESENCE_MEMBERS);
+            let waiting = news.iter().copied().chain(others).map(|user| (user, false)).collect();
+            self.telling = Telling { waiting, again_at: Some(now.plus_ms(limits::TELL_AGAIN_MS)) };
         }
     }
 
@@ -63,12 +65,15 @@ impl Ready {
         }
     }
 
-    /// Tells the User of somebody who came or went.
+    /// Tells the User of somebody who came or went, or of somebody who saw them.
     pub(super) fn tell(&mut self, fx: &mut Effects, room: RoomId, user: UserId) {
         self.telling.waiting.insert(user, false);
         let gone = self.member(user).is_none();
-        let mut about = Vec::new();
-        if gone && self.members().count() <= limits::PRESENCE_MEMBERS {
+        let mut about: Vec<UserId> = Vec::new();
+        if !gone {
+            let told = self.meta.told;
+            about.extend(self.members.iter().filter(|(_, seat)| !seat.is_member() && seat.is_news(told)).map(|(other, _)| *other));
+        } else if self.members().count() <= limits::PRESENCE_MEMBERS {
             about.extend(self.members().map(|(other, _)| *other));
         }
         let call = fx.call(objects::user(user), Message::MembershipChanged { room, gone, about });

@@ -264,17 +264,33 @@ fn users_are_told_of_memberships_until_they_answer() {
         },
         host.now,
     );
-    let mut call = None;
+    let (mut call, mut answers) = (None, Vec::new());
     while let Some(output) = host.room.poll_output() {
-        if let Output::Object { call: key, msg: Message::MembershipChanged { gone: true, .. }, .. } = output {
-            call = Some(key);
+        match &output {
+            Output::Object { call: key, msg: Message::MembershipChanged { gone: true, .. }, .. } => call = Some(*key),
+            Output::Object { msg: Message::MembershipChanged { about, .. }, .. } => {
+                assert_eq!(about[..], [user(3)], "whoever stays sees nothing of him any more");
+                answers.extend(host.answer(&output));
+            }
+            _ => {}
         }
+    }
+    assert_eq!(answers.len(), 3, "those who stay");
+    // One of them could not hear it.
+    let lost = answers.pop();
+    answers.into_iter().for_each(|answer| host.give(answer));
+    if let Some(Input::Reply { call, .. }) = lost {
+        let failure = ErrorCode::NodeUnavailable.into();
+        host.give(Input::Reply { call, result: Ok(Message::Refused { failure }) });
     }
     host.give(Input::Reply { call: call.expect("told"), result: Err(CallError::Lost) });
     assert!(told(&host).is_empty());
     host.now = host.now.plus_ms(limits::TELL_AGAIN_MS);
     assert!(host.room.poll_timeout().is_some_and(|at| at <= host.now));
+    host.seen.clear();
     host.give(Input::Alarm);
+    let again = |output: &&Output| matches!(output, Output::Object { msg: Message::MembershipChanged { .. }, .. });
+    assert_eq!(host.seen.iter().filter(again).count(), 2, "him, and the one who could not hear it");
     let farewell: Vec<CallKey> = host
         .seen
         .iter()
