@@ -1,5 +1,6 @@
 //! People who came or went: their Users learn it, and in conversations small enough for presence those of all members, for
-//! presence and for the last event of those who went. Stored is up to where everybody knows, so that a crash between a change and its telling is made good by the next life.
+//! presence and for the last event of those who went. Stored is up to where everybody knows, so that a crash between a change
+//! and its telling is made good by the next life.
 
 use wire::{RoomId, Timestamp, UserId};
 
@@ -44,7 +45,8 @@ impl Ready {
         let news: Set<UserId> = self.members.iter().filter(|(_, seat)| seat.is_news(told)).map(|(user, _)| *user).collect();
         if !news.is_empty() {
             self.audience.newcomers = news.iter().filter(|user| self.member(**user).is_some()).copied().collect();
-            let others = self.members().map(|(user, _)| *user).filter(|_| self.members().count() <= limits::PRESENCE_MEMBERS);
+            let small = self.members().count() <= limits::PRESENCE_MEMBERS;
+            let others = self.members().map(|(user, _)| *user).filter(|_| small);
             let waiting = news.iter().copied().chain(others).map(|user| (user, false)).collect();
             self.telling = Telling { waiting, again_at: Some(now.plus_ms(limits::TELL_AGAIN_MS)) };
         }
